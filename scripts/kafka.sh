@@ -35,7 +35,7 @@ libs() {
 # java MAIN_CLASS ARG...: replaces this shell, so that signals reach the broker itself.
 java_exec() {
   local jars
-  jars=$(libs)
+  jars=$(libs) || exit 1 # set -e does not hold where `prepare || fail` called us
   command -v java >/dev/null || fail "no java: run make test (or scripts/setup.sh) once"
   # shellcheck disable=SC2086
   exec java ${KAFKA_JAVA_OPTS:--Xms128m -Xmx512m -XX:+UseSerialGC -Xshare:auto} \
@@ -57,7 +57,7 @@ prepare() {
   (
     export KAFKA_JAVA_OPTS="-Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto"
     java_exec kafka.tools.StorageTool format --cluster-id "$cluster_id" --config "$dir/server.properties"
-  ) >"$dir/format.log" 2>&1 || fail "cannot format $dir/data: $(tail -n 3 "$dir/format.log")"
+  ) >"$dir/format.log" 2>&1 || fail "cannot prepare $dir: $(tail -n 3 "$dir/format.log")"
 }
 
 run() {
