@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Brings what the tests and benchmarks need and this machine lacks: a C/C++ compiler and make (for
 # librdkafka and SQLite), a redis-server binary, Java 17 or later, and the jars of a Kafka server.
-# Run it as often as you like: what is there is left alone.
+# Run it as often as you like: what is there is left alone. `setup.sh build` brings the compiler only.
 set -euo pipefail
 
+what=${1:-all}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 target=${CARGO_TARGET_DIR:-target}
 [[ $target = /* ]] || target=$root/$target
@@ -54,15 +55,18 @@ have cargo || fail "please install Rust first: https://www.rust-lang.org/tools/i
 
 # Java is a package to be chosen once the package lists are there, hence its place holder.
 missing=()
+needed="a C and C++ compiler, make"
 { have cc && have c++ && have make; } || missing+=(build-essential)
-have pkg-config || missing+=(pkg-config)
-have curl || missing+=(curl)
-have redis-server || missing+=(redis-server)
-java_is_recent || missing+=(java)
-jars_are_complete || have mvn || missing+=(maven)
+if [[ $what == all ]]; then
+  needed="$needed, curl, redis-server, Java 17 or later, Maven"
+  have curl || missing+=(curl) # for the requests that the README shows
+  have redis-server || missing+=(redis-server)
+  java_is_recent || missing+=(java)
+  jars_are_complete || have mvn || missing+=(maven)
+fi
 
 if [[ ${#missing[@]} -gt 0 ]]; then
-  have apt-get || fail "please install: a C and C++ compiler, make, pkg-config, curl, redis-server, Java 17 or later, Maven (not found here: ${missing[*]}); then run this again"
+  have apt-get || fail "please install: $needed (not found here: ${missing[*]}); then run this again"
   echo "setup: installing ${missing[*]}"
   as_root apt-get update -qq
   packages=()
@@ -79,10 +83,11 @@ if [[ ${#missing[@]} -gt 0 ]]; then
       as_root service redis-server stop >/dev/null 2>&1 || true
     fi
   fi
-  java_is_recent || fail "java is older than 17 although a newer one was installed; choose it with: sudo update-alternatives --config java"
+  [[ $what != all ]] || java_is_recent ||
+    fail "java is older than 17 although a newer one was installed; choose it with: sudo update-alternatives --config java"
 fi
 
-if ! jars_are_complete; then
+if [[ $what == all ]] && ! jars_are_complete; then
   echo "setup: fetching the Kafka jars into $libs"
   rm -rf "$libs"
   mkdir -p "$libs"
