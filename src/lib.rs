@@ -1,1 +1,31 @@
+//! streamgauge counts streams of user events per time window, exactly once.
+//!
+//! # The path of an event
+//!
+//! 1. [`ingest`] takes it over HTTP, validates it and gives it its canonical form and key ([`event`]).
+//! 2. [`log`] keeps it: a Kafka topic, or an embedded log.
+//! 3. [`pipeline`] reads it back, decides its outcome and the windows it belongs to ([`counter`], [`window`]),
+//!    and gathers the deltas of an offset range into a segment.
+//! 4. [`store`] adds a segment to the counts and moves the partition's offset in one atomic step.
+//! 5. [`query`] answers how many, of what, when: a JSON API and a live page.
+//! 6. [`admin`] tells how the process is: metrics and health.
+//!
+//! [`app`] wires these together; nothing else knows them all. ARCHITECTURE.md is the map.
 
+pub mod admin;
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod counter;
+pub mod embedded;
+pub mod event;
+pub mod http;
+pub mod ingest;
+pub mod log;
+pub mod pipeline;
+pub mod query;
+pub mod shutdown;
+pub mod store;
+pub mod telemetry;
+pub mod traffic;
+pub mod window;

@@ -1,0 +1,16 @@
+//! What is counted: counter definitions, the outcome of each record, and the deltas that records add up to.
+//!
+//! Pure. Everything here is a function of the log and the configuration alone, never of a clock or of batching,
+//! so that any replay gives the same numbers.
+
+mod counting;
+mod deltas;
+mod ledger;
+mod segment;
+mod spec;
+
+pub use counting::{Counted, Counting, Timing};
+pub use deltas::{Bucket, Deltas, Slot};
+pub use ledger::{Ledger, Outcome};
+pub use segment::{Fingerprint, Segment};
+pub use spec::{Counter, CounterError, Counters, Spec, WindowSpec, default_specs};

@@ -1,0 +1,134 @@
+use super::{Deltas, Ledger};
+use crate::window::Watermark;
+
+/// Tells a record of one topic from the record at the same offset of a topic made anew under the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// Offset of the last consumed record.
+    pub offset: i64,
+    /// Its record time, in ms.
+    pub time_ms: i64,
+    /// CRC-32 (IEEE) of its key followed by its value.
+    pub crc: u32,
+}
+
+impl Fingerprint {
+    /// The fingerprint of the record at `offset`. An absent key or value is as an empty one.
+    pub fn of(offset: i64, time_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> Fingerprint {
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(key.unwrap_or_default());
+        crc.update(value.unwrap_or_default());
+        Fingerprint { offset, time_ms, crc: crc.finalize() }
+    }
+}
+
+impl std::fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{:08x}", self.offset, self.time_ms, self.crc)
+    }
+}
+
+impl std::str::FromStr for Fingerprint {
+    type Err = ();
+
+    /// Reads back what `Display` wrote.
+    fn from_str(text: &str) -> Result<Fingerprint, ()> {
+        let mut parts = text.split(':');
+        let mut next = || parts.next().ok_or(());
+        let offset = next()?.parse().map_err(|_| ())?;
+        let time_ms = next()?.parse().map_err(|_| ())?;
+        let crc = u32::from_str_radix(next()?, 16).map_err(|_| ())?;
+        Ok(Fingerprint { offset, time_ms, crc })
+    }
+}
+
+/// What the offsets `[from, to)` of one partition add up to. A function of the log and the configuration alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// First offset of the range.
+    pub from: i64,
+    /// The offset after the range: the consumer's position.
+    pub to: i64,
+    /// What the range adds to the counts.
+    pub deltas: Deltas,
+    /// What became of each offset of the range.
+    pub ledger: Ledger,
+    /// Highest watermark of the range's records.
+    pub watermark: Watermark,
+    /// The last record of the range.
+    pub fingerprint: Option<Fingerprint>,
+    /// The earliest receipt among the range's events, in ms: how old its data are.
+    pub oldest_received_ms: Option<i64>,
+    /// Events that added to each counter, by the counter's index; shorter where the last ones got none.
+    pub counter_events: Vec<u64>,
+}
+
+impl Segment {
+    /// An empty range at `offset`.
+    pub fn starting_at(offset: i64) -> Segment {
+        Segment {
+            from: offset,
+            to: offset,
+            deltas: Deltas::default(),
+            ledger: Ledger::default(),
+            watermark: Watermark::NONE,
+            fingerprint: None,
+            oldest_received_ms: None,
+            counter_events: Vec::new(),
+        }
+    }
+
+    /// Whether the range holds no offset.
+    pub fn is_empty(&self) -> bool {
+        self.from == self.to
+    }
+
+    /// Takes the record at `offset` into the range. Offsets between the range's end and it held no record.
+    pub fn consume(&mut self, offset: i64) {
+        self.ledger.skipped += offset.saturating_sub(self.to).max(0).unsigned_abs();
+        self.ledger.consumed += 1;
+        self.to = offset + 1;
+    }
+
+    /// Notes when an event of the range was received.
+    pub fn note_received(&mut self, received_ms: i64) {
+        self.oldest_received_ms = Some(self.oldest_received_ms.map_or(received_ms, |old| old.min(received_ms)));
+    }
+
+    /// Notes that an event of the range added to the counter at `index`.
+    pub fn note_counter(&mut self, index: usize) {
+        self.add_counter(index, 1);
+    }
+
+    fn add_counter(&mut self, index: usize, n: u64) {
+        if self.counter_events.len() <= index {
+            self.counter_events.resize(index + 1, 0);
+        }
+        self.counter_events[index] += n;
+    }
+
+    /// Appends the range that follows. The caller has checked that `next.from == self.to`.
+    pub fn append(&mut self, next: Segment) {
+        debug_assert_eq!(self.to, next.from, "segments are contiguous");
+        self.to = next.to;
+        self.deltas.merge(next.deltas);
+        self.ledger.add(&next.ledger);
+        self.watermark.raise(next.watermark);
+        self.fingerprint = next.fingerprint.or(self.fingerprint);
+        next.oldest_received_ms.into_iter().for_each(|ms| self.note_received(ms));
+        next.counter_events.iter().enumerate().for_each(|(index, n)| self.add_counter(index, *n));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_reads_back_as_it_was_written() {
+        let print = Fingerprint::of(12, 1_760_000_000_000, Some(b"k"), Some(b"v"));
+        assert_eq!(print.to_string().parse(), Ok(print));
+        assert_ne!(print, Fingerprint::of(12, 1_760_000_000_000, Some(b"k"), Some(b"w")));
+        assert!("1:2".parse::<Fingerprint>().is_err());
+    }
+}

@@ -1,0 +1,217 @@
+//! Where events are kept between ingest and the pipeline: a Kafka topic or an embedded log.
+//!
+//! [`EventLog`] is the side that appends, [`Consumer`] the side that reads. Both promise the same: what `append`
+//! confirmed survives a `kill -9`, offsets of a partition only grow, and a record never changes.
+//! This room knows nothing of counts: where a partition starts is the pipeline's decision.
+
+use async_trait::async_trait;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What an acknowledged record is stored on, as ingest's answer names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// All in-sync replicas of a Kafka topic.
+    Kafka,
+    /// A local file that a `kill -9` does not lose.
+    Disk,
+}
+
+impl Stored {
+    /// The name in an answer.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stored::Kafka => "kafka",
+            Stored::Disk => "disk",
+        }
+    }
+}
+
+/// A record to append: an event in its canonical form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRecord {
+    /// Decides the partition; the records of a key keep their order.
+    pub key: String,
+    /// The event as compact JSON.
+    pub value: Vec<u8>,
+    /// For the header `event_type`.
+    pub event_type: String,
+    /// For the header `event_version`.
+    pub event_version: u64,
+}
+
+/// A record that cannot be counted, with what tells where it came from. Key and value are the original bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Partition that it was read from.
+    pub partition: i32,
+    /// Its offset there.
+    pub offset: i64,
+    /// Its record time in ms, if it had one.
+    pub time_ms: Option<i64>,
+    /// The original key.
+    pub key: Option<Vec<u8>>,
+    /// The original value.
+    pub value: Option<Vec<u8>>,
+    /// Why it cannot be counted.
+    pub error: String,
+    /// How often it was tried: 1 for a record that can never be read.
+    pub attempts: u32,
+    /// When it failed, in ms.
+    pub failed_at_ms: i64,
+}
+
+/// A record as it is read, borrowed from the client.
+#[derive(Debug, Clone, Copy)]
+pub struct LogRecord<'a> {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Its time in ms: the broker's under LogAppendTime, else the producer's; absent in very old formats.
+    pub time_ms: Option<i64>,
+    /// Its key.
+    pub key: Option<&'a [u8]>,
+    /// Its value; absent for a tombstone.
+    pub value: Option<&'a [u8]>,
+}
+
+/// What a consumer learns besides records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// These partitions are ours now. Nothing is read of them until [`Consumer::start`].
+    Assigned(Vec<i32>),
+    /// These are to be given up: finish what is pending, then [`Consumer::release`].
+    Revoked(Vec<i32>),
+    /// These were taken away already (the session timed out): give them up at once by [`Consumer::release`].
+    Lost(Vec<i32>),
+    /// A partition's position is not in the log: it has to be located anew. `None` concerns all of them.
+    OutOfRange(Option<i32>),
+    /// Something failed that the client itself retries.
+    Failed(String),
+}
+
+/// What the log knows of a partition: where one may start to read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// The partition.
+    pub partition: i32,
+    /// First offset that the log still holds.
+    pub start: i64,
+    /// The offset that the next record gets.
+    pub end: i64,
+    /// The consumer group's committed offset, if any.
+    pub committed: Option<i64>,
+}
+
+/// The side of a log that appends. Shared by all requests.
+#[async_trait]
+pub trait EventLog: Send + Sync {
+    /// Makes sure that the topic and the dead-letter topic are there, creating them if configured so.
+    ///
+    /// # Errors
+    /// When the log is away, or a topic is missing and must not be created.
+    async fn prepare(&self) -> Result<(), LogError>;
+
+    /// Appends the records and returns once all of them are durable. The records of a key stay in order.
+    ///
+    /// # Errors
+    /// When any of them may not have been stored; some may have been.
+    async fn append(&self, records: Vec<NewRecord>) -> Result<(), LogError>;
+
+    /// What an acknowledged record is stored on.
+    fn stored(&self) -> Stored;
+
+    /// Keeps dead letters and returns once all of them are durable. What is too large for the log is cut and says so.
+    ///
+    /// # Errors
+    /// When any of them may not have been stored. Storing one twice is harmless.
+    async fn dead_letters(&self, letters: &[DeadLetter]) -> Result<(), LogError>;
+
+    /// Whether records can be appended at the moment.
+    ///
+    /// # Errors
+    /// What keeps them from it.
+    async fn ready(&self) -> Result<(), LogError>;
+
+    /// How many partitions the topic has.
+    ///
+    /// # Errors
+    /// When the log is away.
+    async fn partitions(&self) -> Result<i32, LogError>;
+
+    /// A new member of the consumer group, for one worker.
+    ///
+    /// # Errors
+    /// When the client cannot be built from its configuration.
+    fn consumer(&self) -> Result<Arc<dyn Consumer>, LogError>;
+
+    /// Waits until everything handed over is acknowledged or has failed, at most `timeout`.
+    async fn drain(&self, timeout: Duration);
+}
+
+/// The side of a log that reads: one member of the consumer group.
+///
+/// One thread polls; [`Consumer::extents`] and [`Consumer::ends`] block on the network and may be called from others
+/// at the same time.
+pub trait Consumer: Send + Sync {
+    /// Hands up to `max` records to `each`, in order per partition, waiting at most `timeout` for the first, and
+    /// returns what else happened. Must be called often even when nothing is wanted: it keeps the membership.
+    fn poll(&self, timeout: Duration, max: usize, each: &mut dyn FnMut(LogRecord<'_>)) -> Vec<Notice>;
+
+    /// Begins to read the partitions at these offsets. An empty list answers an assignment of nothing.
+    ///
+    /// # Errors
+    /// When the client refuses.
+    fn start(&self, positions: &[(i32, i64)]) -> Result<(), LogError>;
+
+    /// Goes on reading an already started partition at another offset. Records handed out afterwards are from there.
+    ///
+    /// # Errors
+    /// When the client refuses.
+    fn seek(&self, partition: i32, offset: i64) -> Result<(), LogError>;
+
+    /// Stops handing out records of these partitions for a while; the membership is kept.
+    ///
+    /// # Errors
+    /// When the client refuses.
+    fn pause(&self, partitions: &[i32]) -> Result<(), LogError>;
+
+    /// Ends a pause.
+    ///
+    /// # Errors
+    /// When the client refuses.
+    fn resume(&self, partitions: &[i32]) -> Result<(), LogError>;
+
+    /// Gives partitions up, started or not. An empty list answers a revocation of nothing.
+    ///
+    /// # Errors
+    /// When the client refuses.
+    fn release(&self, partitions: &[i32]) -> Result<(), LogError>;
+
+    /// Commits positions for the group, in the background: for ordinary lag tools, the store's offsets decide.
+    fn commit(&self, positions: &[(i32, i64)]);
+
+    /// Where these partitions begin and end and what the group committed. Blocks.
+    ///
+    /// # Errors
+    /// When the log is away.
+    fn extents(&self, partitions: &[i32]) -> Result<Vec<Extent>, LogError>;
+
+    /// Where these partitions end, by a fresh answer. Blocks.
+    ///
+    /// # Errors
+    /// When the log is away.
+    fn ends(&self, partitions: &[i32]) -> Result<Vec<(i32, i64)>, LogError>;
+
+    /// Leaves the group. The consumer is not polled afterwards.
+    fn close(&self);
+}
+
+/// Why the log did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// A topic is missing and must not be created.
+    #[error("topic `{0}` does not exist: create it, or set log.kafka.create_topics = true")]
+    NoTopic(String),
+}

@@ -1,0 +1,171 @@
+//! The one catalogue of metrics. A metric's name is `streamgauge_` and the field's name; its help is the doc comment.
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+/// Seconds that ingest takes to answer, and that the log takes to acknowledge.
+const INGEST_SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
+/// Seconds from the receipt of an event until it is visible.
+const FRESHNESS_SECONDS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0, 300.0];
+/// Cells of a flush.
+const CELLS: &[f64] = &[1.0, 10.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0, 30_000.0];
+
+const CODES: &[&str] = &["202", "204", "400", "401", "403", "404", "405", "408", "413", "415", "429", "500", "503"];
+const RESULTS: &[&str] = &["accepted", "rejected", "failed"];
+const OUTCOMES: &[&str] = &["counted", "duplicate", "filtered", "expired", "dead_lettered"];
+
+macro_rules! make {
+    (IntCounter, $name:expr, $help:expr) => {
+        IntCounter::new($name, $help)
+    };
+    (Gauge, $name:expr, $help:expr) => {
+        Gauge::new($name, $help)
+    };
+    (IntGauge, $name:expr, $help:expr) => {
+        IntGauge::new($name, $help)
+    };
+    (Histogram, $name:expr, $help:expr, $buckets:expr) => {
+        Histogram::with_opts(HistogramOpts::new($name, $help).buckets($buckets.to_vec()))
+    };
+    (IntGaugeVec, $name:expr, $help:expr, $label:expr) => {
+        IntGaugeVec::new(Opts::new($name, $help), &[$label])
+    };
+    (GaugeVec, $name:expr, $help:expr, $label:expr) => {
+        GaugeVec::new(Opts::new($name, $help), &[$label])
+    };
+    (IntCounterVec, $name:expr, $help:expr, $label:expr, $values:expr) => {
+        IntCounterVec::new(Opts::new($name, $help), &[$label]).inspect(|vec| {
+            let values: &[&str] = $values;
+            for value in values {
+                vec.with_label_values(&[value]);
+            }
+        })
+    };
+}
+
+macro_rules! catalogue {
+    ($($(#[doc = $help:literal])+ $name:ident: $kind:ident $(($($arg:expr),+))?,)+) => {
+        /// Every metric of the program. Handed to the components; there is no global.
+        #[derive(Debug, Clone)]
+        pub struct Metrics {
+            registry: Registry,
+            $($(#[doc = $help])+ pub $name: $kind,)+
+        }
+
+        impl Metrics {
+            /// Names of all metrics, without those of the process itself.
+            pub const NAMES: &[&str] = &[$(concat!("streamgauge_", stringify!($name)),)+];
+
+            /// Builds the catalogue, label sets at 0.
+            ///
+            /// # Errors
+            /// When a name stands there twice, which a test rules out.
+            pub fn new() -> Result<Metrics, prometheus::Error> {
+                let registry = Registry::new();
+                $(let $name = make!(
+                    $kind,
+                    concat!("streamgauge_", stringify!($name)),
+                    concat!($($help),+).trim() $($(, $arg)+)?
+                )?;
+                register(&registry, $name.clone())?;)+
+                Ok(Metrics { registry, $($name,)+ }.with_process()?)
+            }
+        }
+    };
+}
+
+catalogue! {
+    /// HTTP requests that ingest answered, by status code.
+    ingest_requests_total: IntCounterVec("code", CODES),
+    /// Events that ingest accepted (stored), rejected (invalid), or failed to store.
+    ingest_events_total: IntCounterVec("result", RESULTS),
+    /// Seconds from the head of a request to its answer.
+    ingest_request_seconds: Histogram(INGEST_SECONDS),
+    /// Bytes of request bodies that ingest holds at the moment.
+    ingest_in_flight_bytes: IntGauge,
+    /// Connections refused or closed because a limit was reached, by listener.
+    connections_refused_total: IntCounterVec("listener", &["ingest", "query", "admin"]),
+    /// Seconds until the log acknowledged an append.
+    log_append_seconds: Histogram(INGEST_SECONDS),
+    /// Errors that the log's client reported.
+    log_errors_total: IntCounter,
+    /// Records between the stored offset and the end of the partition.
+    consumer_lag_records: IntGaugeVec("partition"),
+    /// Age in seconds of the oldest record that is not counted yet; 0 when there is none.
+    consumer_lag_seconds: GaugeVec("partition"),
+    /// Records processed, by outcome, once they are in the store.
+    processed_events_total: IntCounterVec("outcome", OUTCOMES),
+    /// Records and offsets that the ledger does not explain. Anything but 0 is a bug.
+    unaccounted_events: IntGauge,
+    /// Seconds by which the lowest watermark of this process's partitions is behind the clock.
+    watermark_delay_seconds: Gauge,
+    /// Seconds that a flush to the store took.
+    flush_seconds: Histogram(INGEST_SECONDS),
+    /// Cells that a flush wrote.
+    flush_cells: Histogram(CELLS),
+    /// Flushes that found another stored offset than they expected.
+    flush_conflicts_total: IntCounter,
+    /// Flushes that failed and are tried again.
+    flush_failures_total: IntCounter,
+    /// When a flush last succeeded, in unix seconds.
+    last_flush_timestamp_seconds: Gauge,
+    /// Seconds from the receipt of an event until it is visible in the store; the oldest event of each flush.
+    freshness_seconds: Histogram(FRESHNESS_SECONDS),
+    /// Cells that wait for a flush.
+    pending_cells: IntGauge,
+    /// Events that added to a counter, by counter.
+    counter_events_total: IntCounterVec("counter", &[]),
+    /// Records that could not be read as events and were kept in the dead-letter topic.
+    dead_letters_total: IntCounter,
+    /// Dead letters that could not be stored at the first try.
+    dead_letter_retries_total: IntCounter,
+    /// 1 while a partition is stopped, by partition; the reason is in /api/v1/status.
+    partition_stopped: IntGaugeVec("partition"),
+    /// 1 while a partition waits because too much is pending, by partition.
+    partition_paused: IntGaugeVec("partition"),
+    /// Requests that the query side answered, by status code.
+    query_requests_total: IntCounterVec("code", &["200", "400", "401", "404", "405", "500", "503"]),
+    /// Seconds that the query side took to answer.
+    query_request_seconds: Histogram(INGEST_SECONDS),
+    /// 1, with the version of the program as a label.
+    build_info: IntGaugeVec("version"),
+}
+
+fn register(registry: &Registry, metric: impl Collector + 'static) -> Result<(), prometheus::Error> {
+    registry.register(Box::new(metric))
+}
+
+impl Metrics {
+    fn with_process(self) -> Result<Metrics, prometheus::Error> {
+        self.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        register(&self.registry, prometheus::process_collector::ProcessCollector::for_self())?;
+        Ok(self)
+    }
+
+    /// All metrics in the Prometheus text format.
+    ///
+    /// # Errors
+    /// When the encoder refuses a metric, which a test rules out.
+    pub fn render(&self) -> Result<String, prometheus::Error> {
+        let mut text = Vec::with_capacity(16 * 1024);
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        String::from_utf8(text).map_err(|e| prometheus::Error::Msg(e.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_catalogue_renders_with_its_label_sets_at_zero() {
+        let text = Metrics::new().unwrap().render().unwrap();
+        assert!(text.contains("streamgauge_processed_events_total{outcome=\"expired\"} 0"));
+        assert!(text.contains("# HELP streamgauge_pending_cells Cells that wait for a flush."));
+        assert!(text.contains("streamgauge_build_info{version=\"0.1.0\"} 1"));
+        assert!(text.contains("process_resident_memory_bytes"));
+    }
+}
