@@ -46,8 +46,7 @@ async fn a_paused_redis_answers_once_resumed() {
     let redis = Redis::start_with(&[]).await;
     let mut connection = redis.connection().await;
     redis.pause();
-    let unanswered =
-        tokio::time::timeout(Duration::from_millis(200), connection.get::<_, Option<u32>>("key"));
+    let unanswered = tokio::time::timeout(Duration::from_millis(200), connection.get::<_, Option<u32>>("key"));
     assert!(unanswered.await.is_err());
 
     redis.resume();

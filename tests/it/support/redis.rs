@@ -23,15 +23,8 @@ impl Redis {
     /// A new, empty server as the documentation recommends one: append-only file, synced each second,
     /// nothing evicted.
     pub(crate) async fn start() -> Self {
-        Self::start_with(&[
-            "--appendonly",
-            "yes",
-            "--appendfsync",
-            "everysec",
-            "--maxmemory-policy",
-            "noeviction",
-        ])
-        .await
+        Self::start_with(&["--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction"])
+            .await
     }
 
     /// A new, empty server with these options; by itself it keeps nothing over a restart.

@@ -24,8 +24,7 @@ pub(crate) struct Record {
 /// Produces all of them and waits until each is acknowledged.
 pub(super) fn produce(client: &ClientConfig, topic: &str, records: &[(String, Vec<u8>)]) {
     let failed = Failed::default();
-    let producer: BaseProducer<Failed> =
-        client.create_with_context(failed.clone()).expect("settings of a producer");
+    let producer: BaseProducer<Failed> = client.create_with_context(failed.clone()).expect("settings of a producer");
     for (key, value) in records {
         let mut record = BaseRecord::to(topic).key(key).payload(value);
         while let Err((error, refused)) = producer.send(record) {
