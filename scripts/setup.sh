@@ -43,7 +43,7 @@ as_root() {
 first_offered() {
   local package
   for package in "$@"; do
-    if apt-cache policy "$package" 2>/dev/null | grep -q 'Candidate: [^(]'; then
+    if [[ $(apt-cache policy "$package") == *"Candidate: "[!\(]* ]]; then
       echo "$package"
       return
     fi
