@@ -66,7 +66,7 @@ run() {
 }
 
 # A zombie that nobody has reaped yet does not count.
-alive() { [[ $(ps -o stat= -p "$1" 2>/dev/null) == [!Z]* ]]; }
+alive() { kill -0 "$1" 2>/dev/null && ! grep -qs '^State:.Z' "/proc/$1/status"; }
 
 running() { [[ -e $1/kafka.pid ]] && alive "$(cat "$1/kafka.pid")"; }
 
