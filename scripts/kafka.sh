@@ -82,7 +82,7 @@ start() {
   echo $! >"$dir/kafka.pid"
   until grep -q "Kafka Server started" "$dir/kafka.log"; do
     running "$dir" || fail "the broker ended: $(tail -n 5 "$dir/kafka.log")"
-    ((SECONDS < deadline)) || fail "no broker after $start_deadline s, see $dir/kafka.log"
+    ((SECONDS < deadline)) || { stop "$dir"; fail "no broker after $start_deadline s, see $dir/kafka.log"; }
     sleep 0.1
   done
   echo "kafka is up on 127.0.0.1:$port, pid $(cat "$dir/kafka.pid"), data and log in $dir"
