@@ -6,5 +6,6 @@
     reason = "a test that cannot go on says so by failing, in its helpers too"
 )]
 
+mod compose;
 mod services;
 mod support;

@@ -5,6 +5,7 @@
 //! [`Kafka::start`] or [`Redis::start`].
 #![allow(dead_code, reason = "a tool box: not every run of the tests needs every tool")]
 
+pub(crate) mod config_keys;
 mod kafka;
 mod ports;
 mod process;
