@@ -5,11 +5,15 @@
 //! a reply is lost) may go wrong without changing a count.
 
 mod config;
+#[cfg(test)]
+mod conformance;
 mod embedded;
 mod error;
 mod layout;
 mod merged;
 mod redis;
+#[cfg(test)]
+mod testing;
 
 pub use config::{Config, Kind, RedisConfig, RedisUrl};
 pub use embedded::EmbeddedStore;
