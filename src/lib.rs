@@ -28,4 +28,5 @@ pub mod shutdown;
 pub mod store;
 pub mod telemetry;
 pub mod traffic;
+pub mod units;
 pub mod window;

@@ -45,7 +45,7 @@ pub struct Condition {
 }
 
 /// One partition's part of a flush.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionFlush {
     /// The partition.
     pub partition: i32,
@@ -213,4 +213,13 @@ pub enum StoreError {
     /// The store belongs to another configuration.
     #[error("{0}")]
     Layout(String),
+}
+
+impl StoreError {
+    /// Whether the same may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            StoreError::Layout(_) => false,
+        }
+    }
 }

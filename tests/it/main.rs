@@ -1,1 +1,11 @@
-fn main() {}
+//! The integration tests: one binary, so that all of them share one Kafka and one Redis.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on says so by failing, in its helpers too"
+)]
+
+mod compose;
+mod services;
+mod support;

@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Brings what the tests and benchmarks need and this machine lacks: a C/C++ compiler and make (for
+# librdkafka and SQLite), a redis-server binary, Java 17 or later, and the jars of a Kafka server.
+# Run it as often as you like: what is there is left alone. `setup.sh build` brings the compiler only.
+set -euo pipefail
+
+what=${1:-all}
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+target=${CARGO_TARGET_DIR:-target}
+[[ $target = /* ]] || target=$root/$target
+libs=$target/kafka/libs
+pom=$root/tests/kafka/pom.xml
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+fail() {
+  echo "setup: $*" >&2
+  exit 1
+}
+
+java_is_recent() {
+  local version
+  have java || return 1
+  version=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1)
+  [[ -n $version && $version -ge 17 ]]
+}
+
+# The mark carries the pom's checksum, so that a new pom fetches anew and a broken download is repeated.
+pom_sum() { cksum <"$pom"; }
+jars_are_complete() { [[ -e $libs/.complete && $(cat "$libs/.complete") == "$(pom_sum)" ]]; }
+
+as_root() {
+  if [[ $(id -u) -eq 0 ]]; then
+    "$@"
+  elif have sudo; then
+    sudo "$@"
+  else
+    fail "not root and no sudo; run as root: $*"
+  fi
+}
+
+# The first of the named packages that this release of Debian or Ubuntu offers.
+first_offered() {
+  local package
+  for package in "$@"; do
+    if [[ $(apt-cache policy "$package") == *"Candidate: "[!\(]* ]]; then
+      echo "$package"
+      return
+    fi
+  done
+  fail "none of these packages is offered here: $*"
+}
+
+have cargo || fail "please install Rust first: https://www.rust-lang.org/tools/install"
+
+# Java is a package to be chosen once the package lists are there, hence its place holder.
+missing=()
+needed="a C and C++ compiler, make"
+{ have cc && have c++ && have make; } || missing+=(build-essential)
+if [[ $what == all ]]; then
+  needed="$needed, curl, redis-server, Java 17 or later, Maven"
+  have curl || missing+=(curl) # for the requests that the README shows
+  have redis-server || missing+=(redis-server)
+  java_is_recent || missing+=(java)
+  jars_are_complete || have mvn || missing+=(maven)
+fi
+
+if [[ ${#missing[@]} -gt 0 ]]; then
+  have apt-get || fail "please install: $needed (not found here: ${missing[*]}); then run this again"
+  echo "setup: installing ${missing[*]}"
+  as_root apt-get update -qq
+  packages=()
+  for name in "${missing[@]}"; do
+    [[ $name == java ]] && name=$(first_offered openjdk-17-jre-headless openjdk-21-jre-headless openjdk-25-jre-headless)
+    packages+=("$name")
+  done
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
+  # The package starts a server on 6379 as a service. Only the binary is wanted.
+  if [[ " ${packages[*]} " == *" redis-server "* ]]; then
+    if [[ -d /run/systemd/system ]]; then
+      as_root systemctl disable --now redis-server
+    else
+      as_root service redis-server stop >/dev/null 2>&1 || true
+    fi
+  fi
+  [[ $what != all ]] || java_is_recent ||
+    fail "java is older than 17 although a newer one was installed; choose it with: sudo update-alternatives --config java"
+fi
+
+if [[ $what == all ]] && ! jars_are_complete; then
+  echo "setup: fetching the Kafka jars into $libs"
+  rm -rf "$libs"
+  mkdir -p "$libs"
+  mvn -B -q -Dstyle.color=never -f "$pom" dependency:copy-dependencies -Dlibs="$libs" ||
+    fail "Maven could not fetch the Kafka jars; is there a way to Maven Central from here?"
+  compgen -G "$libs/kafka_2.13-*.jar" >/dev/null || fail "Maven said it was done, but there is no Kafka in $libs"
+  pom_sum >"$libs/.complete"
+fi

@@ -1,0 +1,63 @@
+use serde::Deserialize;
+use std::time::Duration;
+
+/// How the pipeline works: `[pipeline]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Worker threads, each a member of the consumer group; 0 = as many as cores, at most as many as partitions.
+    pub workers: usize,
+    /// How often the counts are flushed. It bounds how old the counts that a reader sees can be.
+    #[serde(with = "crate::units::duration")]
+    pub flush_interval: Duration,
+    /// How much later than its window an event may come before the window is called final. It still counts.
+    #[serde(with = "crate::units::duration")]
+    pub lateness: Duration,
+    /// How far past its record an event's timestamp may lie before the record's time stands for it.
+    #[serde(with = "crate::units::duration")]
+    pub max_ahead: Duration,
+    /// Cells (numbers to be written) of one segment, and about those of one atomic step of the store. A Redis is
+    /// busy for about 0.7 ms per thousand.
+    pub flush_cells: usize,
+    /// Cells that may wait for the store in this process; beyond them reading pauses. About 150 bytes each.
+    pub max_pending_cells: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            workers: 0,
+            flush_interval: Duration::from_secs(2),
+            lateness: Duration::from_secs(5),
+            max_ahead: Duration::from_secs(60),
+            flush_cells: 10_000,
+            max_pending_cells: 200_000,
+        }
+    }
+}
+
+impl Config {
+    /// Checks what types cannot.
+    ///
+    /// # Errors
+    /// The key that is wrong, and what it may be.
+    pub fn validate(&self) -> Result<(), String> {
+        let day = Duration::from_secs(86_400);
+        if self.flush_interval < Duration::from_millis(50) || self.flush_interval > Duration::from_secs(60) {
+            return Err("pipeline.flush_interval must be from \"50ms\" to \"1m\"".into());
+        }
+        if self.lateness > day || self.max_ahead > day {
+            return Err("pipeline.lateness and pipeline.max_ahead must be at most \"1d\"".into());
+        }
+        if self.workers > 256 {
+            return Err("pipeline.workers must be at most 256; 0 lets streamgauge choose".into());
+        }
+        if !(100..=100_000).contains(&self.flush_cells) {
+            return Err("pipeline.flush_cells must be from 100 to 100000".into());
+        }
+        if self.max_pending_cells < 2 * self.flush_cells {
+            return Err("pipeline.max_pending_cells must be at least twice pipeline.flush_cells".into());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! Brings dead letters to the log. A segment leaves for the store only after its letters are stored.
+
+use super::{Shared, backoff};
+use crate::log::DeadLetter;
+use std::sync::Arc;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// The dead letters of one batch of one partition.
+pub(super) struct LetterBatch {
+    pub(super) generation: u64,
+    pub(super) letters: Vec<DeadLetter>,
+}
+
+/// Where workers hand dead letters over. Unbounded: the workers pause by the bytes that wait.
+#[derive(Clone)]
+pub(super) struct Letters {
+    shared: Arc<Shared>,
+    sender: UnboundedSender<LetterBatch>,
+}
+
+impl Letters {
+    pub(super) fn send(&self, batch: LetterBatch) {
+        self.shared.registry.letters_queued(bytes(&batch));
+        // The receiver lives as long as the pipeline; without it nothing is flushed any more either.
+        drop(self.sender.send(batch));
+    }
+}
+
+pub(super) fn channel(shared: &Arc<Shared>) -> (Letters, UnboundedReceiver<LetterBatch>) {
+    let (sender, receiver) = unbounded_channel();
+    (Letters { shared: shared.clone(), sender }, receiver)
+}
+
+/// Stores batch after batch, each as often as it takes. Ends when all workers are gone and all is stored.
+pub(super) async fn run(shared: Arc<Shared>, mut batches: UnboundedReceiver<LetterBatch>) {
+    while let Some(batch) = batches.recv().await {
+        let mut attempt = 0;
+        while let Err(error) = shared.log.dead_letters(&batch.letters).await {
+            attempt += 1;
+            shared.metrics.dead_letter_retries_total.inc();
+            tracing::warn!(attempt, letters = batch.letters.len(), %error, "dead letters are not stored yet");
+            tokio::time::sleep(backoff(attempt)).await;
+        }
+        stored(&shared, &batch);
+    }
+}
+
+fn stored(shared: &Shared, batch: &LetterBatch) {
+    shared.registry.letters_done(bytes(batch));
+    shared.metrics.dead_letters_total.inc_by(batch.letters.len() as u64);
+    let Some(first) = batch.letters.first() else { return };
+    tracing::warn!(
+        partition = first.partition,
+        offset = first.offset,
+        letters = batch.letters.len(),
+        error = first.error,
+        "dead letters stored"
+    );
+    let offsets: Vec<i64> = batch.letters.iter().map(|letter| letter.offset).collect();
+    shared.registry.update(first.partition, |p| p.letters_stored(batch.generation, &offsets));
+}
+
+fn bytes(batch: &LetterBatch) -> usize {
+    let size = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
+    batch.letters.iter().map(|l| size(&l.key) + size(&l.value) + 256).sum()
+}

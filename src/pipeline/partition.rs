@@ -1,0 +1,399 @@
+//! One partition as a state machine without I/O.
+//!
+//! In: located, merged batches, ticks, answers about the log's end, flush answers, revocation. Out: where to start,
+//! when to look the position up again, what to flush, when it may be given up. Threads, clients and clocks are thin
+//! drivers around it, so a simulation can take it through every order of events.
+//!
+//! What must stay true:
+//! - the segments in flight and pending are contiguous, begin at the stored offset and end at `position`;
+//! - at most one segment is in flight, and it is kept until the store has decided it;
+//! - a segment leaves only when every dead letter in it is stored;
+//! - whenever the place is lost, everything that is not stored is dropped: the log still has it.
+
+use super::start::{Located, Start};
+use crate::counter::{Ledger, Segment};
+use crate::store::{Condition, PartitionFlush, PartitionState};
+use crate::window::Watermark;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// What a driver has to do after an input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Next {
+    /// Nothing.
+    Nothing,
+    /// Look the position up (store and log) and answer with [`Partition::located`].
+    Locate,
+    /// Read from this offset on; batches are to be merged under the new [`Partition::generation`].
+    Start(i64),
+    /// Everything is settled: give the partition up.
+    Release,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Merged {
+    /// It is pending.
+    Accepted,
+    /// It was read before the partition lost its place; it is dropped, and read again if it has to be.
+    Stale,
+}
+
+/// What the store said about a flushed part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It is stored.
+    Applied,
+    /// Nothing was written; this is the stored offset.
+    Stored(Option<i64>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    /// Nobody knows yet where to start; the look-up is under way.
+    Locating,
+    Running,
+    /// Takes no more records; what is pending is flushed, then `Next` is to be done.
+    Draining(Next),
+    /// Does not go on by itself, for this reason.
+    Stopped(String),
+}
+
+/// See the module's documentation.
+#[derive(Debug, Clone)]
+pub struct Partition {
+    id: i32,
+    generation: u64,
+    phase: Phase,
+    /// The store's `next_offset`, as far as we know.
+    stored: Option<i64>,
+    /// Where counting began.
+    start_offset: Option<i64>,
+    /// The ledger as stored.
+    ledger: Ledger,
+    /// End of everything merged.
+    position: i64,
+    pending: VecDeque<Segment>,
+    in_flight: Option<Arc<Segment>>,
+    /// The next batch opens a new segment even though there would be room in the last.
+    sealed: bool,
+    /// Everything merged below this offset is to be flushed now.
+    flush_to: i64,
+    /// Something is to be said to the store even though nothing is pending.
+    quiet: bool,
+    /// Offsets of dead letters that are not stored yet.
+    letters: BTreeSet<i64>,
+    watermark: Watermark,
+    high_watermark: Option<i64>,
+    paused: Option<String>,
+    last_record_ms: Option<i64>,
+}
+
+impl Partition {
+    /// Newly assigned; the look-up of its position is to be started.
+    pub fn assigned(id: i32, generation: u64) -> Partition {
+        Partition {
+            id,
+            generation,
+            phase: Phase::Locating,
+            stored: None,
+            start_offset: None,
+            ledger: Ledger::default(),
+            position: 0,
+            pending: VecDeque::new(),
+            in_flight: None,
+            sealed: false,
+            flush_to: 0,
+            quiet: false,
+            letters: BTreeSet::new(),
+            watermark: Watermark::NONE,
+            high_watermark: None,
+            paused: None,
+            last_record_ms: None,
+        }
+    }
+
+    /// The look-up is answered.
+    pub fn located(&mut self, located: &Located) -> Next {
+        if self.phase != Phase::Locating {
+            return Next::Nothing;
+        }
+        let expected = self.stored.is_some();
+        let stored = located.stored.as_ref();
+        self.stored = stored.and_then(|s| s.next_offset);
+        self.start_offset = stored.and_then(|s| s.start_offset);
+        self.ledger = stored.map(|s| s.ledger).unwrap_or_default();
+        self.watermark = stored.and_then(|s| s.watermark_ms).map_or(Watermark::NONE, Watermark::at);
+        self.last_record_ms = stored.and_then(|s| s.fingerprint).map(|f| f.time_ms);
+        self.high_watermark = Some(located.extent.end);
+        match located.start(expected) {
+            Start::At(offset) => {
+                self.position = offset;
+                self.phase = Phase::Running;
+                Next::Start(offset)
+            }
+            Start::Stop(reason) => {
+                self.phase = Phase::Stopped(reason);
+                Next::Nothing
+            }
+        }
+    }
+
+    /// A batch was read and counted, under the generation in which its reading began. `letters` are the offsets of
+    /// its dead letters, on their way to the dead-letter topic. `cap` bounds the cells of a segment.
+    pub fn merge(&mut self, generation: u64, batch: Segment, letters: &[i64], cap: usize) -> Merged {
+        if generation != self.generation || self.phase != Phase::Running || batch.from != self.position {
+            return Merged::Stale;
+        }
+        self.position = batch.to;
+        self.letters.extend(letters);
+        self.watermark.raise(batch.watermark);
+        let fits = |last: &Segment| last.deltas.cells() + batch.deltas.cells() <= cap;
+        match self.pending.back_mut() {
+            Some(last) if !self.sealed && fits(last) => last.append(batch),
+            _ => self.pending.push_back(batch),
+        }
+        self.sealed = false;
+        Merged::Accepted
+    }
+
+    /// These dead letters are stored.
+    pub fn letters_stored(&mut self, generation: u64, offsets: &[i64]) {
+        if generation == self.generation {
+            for offset in offsets {
+                self.letters.remove(offset);
+            }
+        }
+    }
+
+    /// A fresh answer says that the log ends at `end`; it was asked for at `asked_ms`. A partition that is read to
+    /// its end is complete up to then.
+    pub fn ends_at(&mut self, end: i64, asked_ms: i64, lateness_ms: i64) {
+        self.high_watermark = Some(end);
+        if self.phase == Phase::Running && self.position >= end {
+            self.watermark.read_to_end(asked_ms, lateness_ms);
+        }
+    }
+
+    /// The flush interval has passed: everything merged so far is due, a quiet partition tells its watermark and a
+    /// stopped one its reason.
+    pub fn tick(&mut self) {
+        self.flush_to = self.position;
+        self.quiet = true;
+    }
+
+    /// What is to be flushed now, if anything. A part that is in flight already comes again: its answer was lost.
+    pub fn due(&mut self, partitions: i32) -> Option<PartitionFlush> {
+        match self.phase {
+            Phase::Locating => return None,
+            Phase::Stopped(_) => return std::mem::take(&mut self.quiet).then(|| self.part(None, partitions)),
+            Phase::Running | Phase::Draining(_) => {}
+        }
+        if self.in_flight.is_none() {
+            self.in_flight = self.next_segment().map(Arc::new);
+        }
+        let segment = self.in_flight.clone()?;
+        Some(self.part(Some(segment), partitions))
+    }
+
+    fn next_segment(&mut self) -> Option<Segment> {
+        let Some(first) = self.pending.front() else {
+            let quiet = std::mem::take(&mut self.quiet) && self.phase == Phase::Running;
+            return quiet.then(|| Segment { watermark: self.watermark, ..Segment::starting_at(self.position) });
+        };
+        let due = first.from < self.flush_to || self.pending.len() > 1 || self.phase != Phase::Running;
+        if !due {
+            return None;
+        }
+        if self.letters.first().is_some_and(|letter| *letter < first.to) {
+            // Else a topic full of bad records would extend the segment for ever.
+            self.sealed = true;
+            return None;
+        }
+        let mut segment = self.pending.pop_front()?;
+        if self.pending.is_empty() {
+            segment.watermark.raise(self.watermark);
+            self.quiet = false;
+        }
+        Some(segment)
+    }
+
+    fn part(&self, segment: Option<Arc<Segment>>, partitions: i32) -> PartitionFlush {
+        PartitionFlush { partition: self.id, expected: self.stored, segment, condition: self.condition(partitions) }
+    }
+
+    /// The store has decided the part that was last [`Partition::due`].
+    pub fn answered(&mut self, answer: Answer) -> Next {
+        let sent = self.in_flight.take();
+        match (answer, sent) {
+            (Answer::Applied, Some(sent)) => self.applied(&sent),
+            (Answer::Applied, None) => Next::Nothing,
+            (Answer::Stored(stored), sent) if stored == self.stored => {
+                // Another partition's offset differed. Ours goes out again with the next flush.
+                self.in_flight = sent;
+                Next::Nothing
+            }
+            (Answer::Stored(Some(stored)), Some(sent)) if stored == sent.to => self.applied(&sent),
+            (Answer::Stored(_), _) => self.lost_its_place(),
+        }
+    }
+
+    fn applied(&mut self, sent: &Segment) -> Next {
+        self.start_offset = self.start_offset.or(Some(sent.from));
+        self.stored = Some(sent.to);
+        self.ledger.add(&sent.ledger);
+        self.last_record_ms = sent.fingerprint.map(|f| f.time_ms).or(self.last_record_ms);
+        self.settled()
+    }
+
+    /// What comes next once a draining partition has nothing left to flush.
+    fn settled(&mut self) -> Next {
+        if !self.is_settled() {
+            return Next::Nothing;
+        }
+        match std::mem::replace(&mut self.phase, Phase::Locating) {
+            Phase::Draining(next) => next,
+            other => {
+                self.phase = other;
+                Next::Nothing
+            }
+        }
+    }
+
+    fn lost_its_place(&mut self) -> Next {
+        self.generation += 1;
+        self.pending.clear();
+        self.in_flight = None;
+        self.letters.clear();
+        match std::mem::replace(&mut self.phase, Phase::Locating) {
+            Phase::Draining(Next::Release) => Next::Release,
+            Phase::Running | Phase::Draining(_) | Phase::Stopped(_) | Phase::Locating => Next::Locate,
+        }
+    }
+
+    /// The client says that the position is not in the log. What was read of it still counts; then the position is
+    /// looked up again.
+    pub fn displaced(&mut self) -> Next {
+        self.drain_for(Next::Locate)
+    }
+
+    /// The partition is to be given up. What is pending is flushed first, as far as there is time.
+    pub fn revoked(&mut self) -> Next {
+        self.drain_for(Next::Release)
+    }
+
+    fn drain_for(&mut self, next: Next) -> Next {
+        match &self.phase {
+            Phase::Locating | Phase::Stopped(_) if next == Next::Release => Next::Release,
+            Phase::Locating | Phase::Stopped(_) | Phase::Draining(Next::Release) => Next::Nothing,
+            Phase::Running | Phase::Draining(_) => {
+                self.generation += 1;
+                self.phase = Phase::Draining(next);
+                self.settled()
+            }
+        }
+    }
+
+    /// Too much is pending (for this reason), or `None`: no longer.
+    pub fn pause(&mut self, reason: Option<&str>) {
+        self.paused = reason.map(str::to_owned);
+    }
+
+    /// Which partition of the topic it is.
+    pub fn id(&self) -> i32 {
+        self.id
+    }
+
+    /// Under which batches are to be merged. It changes whenever what was read before must not count.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// End of everything merged.
+    pub fn position(&self) -> i64 {
+        self.position
+    }
+
+    /// The store's offset, as far as we know.
+    pub fn stored(&self) -> Option<i64> {
+        self.stored
+    }
+
+    /// The watermark over everything merged.
+    pub fn watermark(&self) -> Watermark {
+        self.watermark
+    }
+
+    /// Whether it counts or waits to count on.
+    pub fn is_running(&self) -> bool {
+        self.phase == Phase::Running
+    }
+
+    /// Whether its position is being looked up.
+    pub fn is_locating(&self) -> bool {
+        self.phase == Phase::Locating
+    }
+
+    /// Whether its reading waits.
+    pub fn is_paused(&self) -> bool {
+        self.paused.is_some()
+    }
+
+    /// Why it is stopped, if it is.
+    pub fn stopped(&self) -> Option<&str> {
+        match &self.phase {
+            Phase::Stopped(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing waits for the store.
+    pub fn is_settled(&self) -> bool {
+        self.pending.is_empty() && self.in_flight.is_none()
+    }
+
+    /// Whether a whole segment waits: a flush is worth it before the next tick.
+    pub fn has_full_segment(&self) -> bool {
+        self.pending.len() > 1
+    }
+
+    /// Cells that wait for the store.
+    pub fn pending_cells(&self) -> usize {
+        let in_flight = self.in_flight.as_ref().map_or(0, |s| s.deltas.cells());
+        in_flight + self.pending.iter().map(|s| s.deltas.cells()).sum::<usize>()
+    }
+
+    /// Records between the stored offset and the end of the log, if both are known.
+    pub fn lag_records(&self) -> Option<i64> {
+        Some((self.high_watermark? - self.stored.unwrap_or(self.position)).max(0))
+    }
+
+    /// Record time of the last counted record, in ms.
+    pub fn last_record_ms(&self) -> Option<i64> {
+        self.last_record_ms
+    }
+
+    /// Offsets and records that the ledger does not explain.
+    pub fn unaccounted(&self) -> u64 {
+        match (self.start_offset, self.stored) {
+            (Some(start), Some(next)) => self.ledger.unaccounted(next - start),
+            _ => 0,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn part_for_test(&self) -> PartitionFlush {
+        self.part(None, 1)
+    }
+
+    fn condition(&self, partitions: i32) -> Condition {
+        let (state, reason) = match (&self.phase, &self.paused) {
+            (Phase::Stopped(reason), _) => (PartitionState::Stopped, Some(reason.clone())),
+            (_, Some(reason)) => (PartitionState::Paused, Some(reason.clone())),
+            (_, None) => (PartitionState::Running, None),
+        };
+        Condition { state, reason, high_watermark: self.high_watermark, partitions }
+    }
+}

@@ -1,0 +1,150 @@
+//! The partitions of this process, shared by workers, flusher, observer and look-ups.
+//!
+//! Every change of a partition happens under its entry's guard, and no guard is held across an await.
+
+use super::partition::{Merged, Next, Partition};
+use super::worker::Place;
+use crate::counter::Segment;
+use crate::store::PartitionFlush;
+use dashmap::DashMap;
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
+
+/// A partition and the worker that reads it.
+#[derive(Debug)]
+struct Owned {
+    worker: usize,
+    partition: Partition,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    partitions: DashMap<i32, Owned, ahash::RandomState>,
+    assignments: AtomicU64,
+    pending_cells: AtomicUsize,
+    letter_bytes: AtomicUsize,
+    topic_partitions: AtomicI32,
+}
+
+impl Registry {
+    /// A worker got this partition. It is located next.
+    pub(super) fn assign(&self, worker: usize, id: i32) {
+        // Generations of different assignments must differ, and each counts up for itself.
+        let generation = self.assignments.fetch_add(1, Ordering::Relaxed) << 32;
+        self.partitions.insert(id, Owned { worker, partition: Partition::assigned(id, generation) });
+    }
+
+    /// The partition is given up.
+    pub(super) fn remove(&self, id: i32) {
+        if let Some((_, owned)) = self.partitions.remove(&id) {
+            self.pending_cells.fetch_sub(owned.partition.pending_cells(), Ordering::Relaxed);
+        }
+    }
+
+    /// Changes a partition under its guard; `None` when it is not ours any more.
+    pub(super) fn update<R>(&self, id: i32, change: impl FnOnce(&mut Partition) -> R) -> Option<R> {
+        let mut owned = self.partitions.get_mut(&id)?;
+        let before = owned.partition.pending_cells();
+        let result = change(&mut owned.partition);
+        let after = owned.partition.pending_cells();
+        self.pending_cells.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+        Some(result)
+    }
+
+    /// Merges a batch. The second answer says whether a flush is worth it before the next tick.
+    pub(super) fn merge(&self, at: &Place, batch: Segment, letters: &[i64], cap: usize) -> (Merged, bool) {
+        let merged = self.update(at.partition, |p| (p.merge(at.generation, batch, letters, cap), p.has_full_segment()));
+        merged.unwrap_or((Merged::Stale, false))
+    }
+
+    /// What is to be flushed to a shard now: parts of at most about `cap` cells together, at least one if any is due.
+    pub(super) fn due(&self, shard: u32, shards: u32, cap: usize) -> Vec<PartitionFlush> {
+        let topic_partitions = self.topic_partitions();
+        let (mut parts, mut cells) = (Vec::new(), 0);
+        for id in self.ids() {
+            // Partition numbers are not negative.
+            if id.unsigned_abs() % shards != shard {
+                continue;
+            }
+            let Some(part) = self.update(id, |p| p.due(topic_partitions)).flatten() else { continue };
+            cells += part.segment.as_ref().map_or(0, |s| s.deltas.cells());
+            parts.push(part);
+            if cells >= cap {
+                break;
+            }
+        }
+        parts
+    }
+
+    /// The flush interval has passed.
+    pub(super) fn tick(&self) {
+        for id in self.ids() {
+            self.update(id, Partition::tick);
+        }
+    }
+
+    /// All of them have nothing left for the store.
+    pub(super) fn is_settled(&self) -> bool {
+        self.partitions.iter().all(|owned| owned.partition.is_settled())
+    }
+
+    /// Our partitions, in order.
+    pub(super) fn ids(&self) -> Vec<i32> {
+        let mut ids: Vec<i32> = self.partitions.iter().map(|owned| *owned.key()).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// The partitions that one worker reads, in order.
+    pub(super) fn ids_of(&self, worker: usize) -> Vec<i32> {
+        let ours = |owned: &dashmap::mapref::multiple::RefMulti<'_, i32, Owned>| owned.worker == worker;
+        let mut ids: Vec<i32> = self.partitions.iter().filter(ours).map(|owned| *owned.key()).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Which worker reads a partition.
+    pub(super) fn worker_of(&self, id: i32) -> Option<usize> {
+        self.partitions.get(&id).map(|owned| owned.worker)
+    }
+
+    /// A look at a partition.
+    pub(super) fn look<R>(&self, id: i32, at: impl FnOnce(&Partition) -> R) -> Option<R> {
+        self.partitions.get(&id).map(|owned| at(&owned.partition))
+    }
+
+    /// The partition is to be drained and given up; `true` when nothing is left to flush.
+    pub(super) fn revoke(&self, id: i32) -> bool {
+        self.update(id, |p| p.revoked() == Next::Release || p.is_settled()).unwrap_or(true)
+    }
+
+    /// Cells that wait for the store.
+    pub(super) fn pending_cells(&self) -> usize {
+        self.pending_cells.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of dead letters that wait for the log.
+    pub(super) fn letter_bytes(&self) -> usize {
+        self.letter_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Dead letters of that size were handed over.
+    pub(super) fn letters_queued(&self, bytes: usize) {
+        self.letter_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Dead letters of that size are stored.
+    pub(super) fn letters_done(&self, bytes: usize) {
+        self.letter_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// How many partitions the topic has; 0 before that is known.
+    pub(super) fn topic_partitions(&self) -> i32 {
+        self.topic_partitions.load(Ordering::Relaxed)
+    }
+
+    /// The topic has that many partitions.
+    pub(super) fn set_topic_partitions(&self, partitions: i32) {
+        self.topic_partitions.store(partitions, Ordering::Relaxed);
+    }
+}

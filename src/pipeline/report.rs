@@ -1,0 +1,118 @@
+//! What the pipeline says of itself: each notable event is one function, its metric and its log line together.
+
+use super::Shared;
+use super::partition::Partition;
+use crate::counter::{Outcome, Segment};
+use crate::store::{PartitionFlush, StoreError};
+use crate::telemetry::Role;
+use crate::window::Watermark;
+
+impl Shared {
+    pub(super) fn report_ready(&self) {
+        self.readiness.ready(Role::Process);
+    }
+
+    pub(super) fn report_not_ready(&self, reason: &str) {
+        self.readiness.not_ready(Role::Process, reason);
+    }
+
+    pub(super) fn report_log_error(&self, what: &str, error: &str) {
+        self.metrics.log_errors_total.inc();
+        tracing::warn!(error, "{what}");
+    }
+
+    pub(super) fn report_stopped(&self, partition: i32, reason: &str) {
+        tracing::error!(partition, reason, "partition stopped");
+        self.report_not_ready(&format!("partition {partition} is stopped: {reason}"));
+    }
+
+    pub(super) fn report_flush_failed(&self, error: &StoreError) {
+        self.metrics.flush_failures_total.inc();
+        tracing::warn!(%error, pending_cells = self.registry.pending_cells(), "flush failed; it is tried again");
+        self.report_not_ready(&error.to_string());
+    }
+
+    pub(super) fn report_flushed(&self, now_ms: i64) {
+        self.metrics.last_flush_timestamp_seconds.set(seconds(now_ms));
+    }
+
+    pub(super) fn report_conflict(&self, shard: u32, parts: &[PartitionFlush], stored: &[(i32, Option<i64>)]) {
+        self.metrics.flush_conflicts_total.inc();
+        for part in parts {
+            let now = stored.iter().find(|(id, _)| *id == part.partition).and_then(|(_, offset)| *offset);
+            if now != part.expected {
+                let (partition, expected) = (part.partition, part.expected);
+                tracing::warn!(shard, partition, ?expected, stored = ?now, "the store is at another offset");
+            }
+        }
+    }
+
+    /// A segment is in the store.
+    pub(super) fn report_counted(&self, segment: &Segment, now_ms: i64) {
+        for outcome in Outcome::ALL {
+            let of = self.metrics.processed_events_total.with_label_values(&[outcome.name()]);
+            of.inc_by(segment.ledger.of(outcome));
+        }
+        for (counter, events) in self.counters.iter().zip(&segment.counter_events) {
+            self.metrics.counter_events_total.with_label_values(&[counter.name()]).inc_by(*events);
+        }
+        if let Some(received_ms) = segment.oldest_received_ms {
+            self.metrics.freshness_seconds.observe(seconds(now_ms - received_ms).max(0.0));
+        }
+    }
+
+    /// How all partitions are, after each flush.
+    pub(super) fn report_partitions(&self, now_ms: i64) {
+        let (mut unaccounted, mut lowest) = (0, None::<Watermark>);
+        for id in self.registry.ids() {
+            self.registry.look(id, |partition| {
+                unaccounted += partition.unaccounted();
+                lowest = Some(lowest.map_or(partition.watermark(), |low| low.min(partition.watermark())));
+                self.report_partition(partition, now_ms);
+            });
+        }
+        self.metrics.pending_cells.set(gauge(self.registry.pending_cells() as u64));
+        self.metrics.unaccounted_events.set(gauge(unaccounted));
+        if let Some(ms) = lowest.and_then(Watermark::ms) {
+            self.metrics.watermark_delay_seconds.set(seconds(now_ms - ms));
+        }
+    }
+
+    fn report_partition(&self, partition: &Partition, now_ms: i64) {
+        let id = partition.id().to_string();
+        let label = [id.as_str()];
+        self.metrics.partition_stopped.with_label_values(&label).set(i64::from(partition.stopped().is_some()));
+        self.metrics.partition_paused.with_label_values(&label).set(i64::from(partition.is_paused()));
+        let Some(lag) = partition.lag_records() else { return };
+        self.metrics.consumer_lag_records.with_label_values(&label).set(lag);
+        let age = partition.last_record_ms().map_or(0.0, |ms| seconds(now_ms - ms).max(0.0));
+        self.metrics.consumer_lag_seconds.with_label_values(&label).set(if lag == 0 { 0.0 } else { age });
+    }
+
+    /// The partition is another's now: its gauges are not ours to show.
+    pub(super) fn forget(&self, partition: i32) {
+        let id = partition.to_string();
+        let label = [id.as_str()];
+        // A label that was never set cannot be removed, which is fine.
+        let _ = self.metrics.partition_stopped.remove_label_values(&label);
+        let _ = self.metrics.partition_paused.remove_label_values(&label);
+        let _ = self.metrics.consumer_lag_records.remove_label_values(&label);
+        let _ = self.metrics.consumer_lag_seconds.remove_label_values(&label);
+    }
+
+    pub(super) fn report_undrained(&self) {
+        tracing::warn!(
+            pending_cells = self.registry.pending_cells(),
+            "the shutdown's time is over before all counts were flushed; the log has them, they are counted at the \
+             next start"
+        );
+    }
+}
+
+fn seconds(ms: i64) -> f64 {
+    ms as f64 / 1_000.0
+}
+
+fn gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

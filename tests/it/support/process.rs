@@ -1,0 +1,109 @@
+//! A service's process: its life, its signals, its log.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use super::watchdog;
+
+/// A process with a folder of its own. Both go when it is dropped, or when the test run ends.
+pub(super) struct Process {
+    name: &'static str,
+    child: Mutex<Option<Child>>,
+    dir: TempDir,
+}
+
+impl Process {
+    /// A folder, and nothing running yet.
+    pub(super) fn new(name: &'static str) -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix(&format!("{name}-"))
+            .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+            .expect("a temporary folder");
+        watchdog::remove_at_end(dir.path());
+        Self { name, child: Mutex::new(None), dir }
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Runs `command` in place of whatever ran before; its output goes to the log.
+    pub(super) fn spawn(&self, mut command: Command) {
+        self.kill();
+        let log = File::create(self.log()).expect("a log file");
+        let child = command
+            .stdin(Stdio::null())
+            .stderr(log.try_clone().expect("a second handle of the log"))
+            .stdout(log)
+            .spawn()
+            .unwrap_or_else(|e| panic!("cannot start {}: {e}; run make test, which installs it", self.name));
+        watchdog::kill_at_end(child.id());
+        *self.child() = Some(child);
+    }
+
+    /// Fails with the end of the log if the process is no longer there.
+    pub(super) fn assert_alive(&self) {
+        let status = match self.child().as_mut() {
+            Some(child) => child.try_wait().expect("a child of ours"),
+            None => panic!("{} is not running", self.name),
+        };
+        if let Some(status) = status {
+            panic!("{} ended with {status}:\n{}", self.name, self.log_tail());
+        }
+    }
+
+    /// SIGKILL, and waits until it is gone. A stopped process dies of it too.
+    pub(super) fn kill(&self) {
+        if let Some(mut child) = self.child().take() {
+            child.kill().expect("a child of ours");
+            reap(&mut child);
+        }
+    }
+
+    /// SIGTERM, and waits until it is gone.
+    pub(super) fn terminate(&self) {
+        self.signal(Signal::SIGTERM);
+        if let Some(mut child) = self.child().take() {
+            reap(&mut child);
+        }
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        let child = self.child();
+        let child = child.as_ref().unwrap_or_else(|| panic!("{} is not running", self.name));
+        let pid = Pid::from_raw(child.id().try_into().expect("a process id"));
+        signal::kill(pid, signal).expect("a child of ours");
+    }
+
+    /// The last lines it wrote, for a failure's message.
+    pub(super) fn log_tail(&self) -> String {
+        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir().join("log")
+    }
+
+    fn child(&self) -> MutexGuard<'_, Option<Child>> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn reap(child: &mut Child) {
+    child.wait().expect("a child of ours");
+    watchdog::forget(child.id());
+}
