@@ -1,1 +1,8 @@
 //! cli
+
+#[cfg(test)]
+mod verify {
+    mod json;
+    mod recount;
+    mod rules;
+}
