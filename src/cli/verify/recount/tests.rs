@@ -168,6 +168,14 @@ fn on_times() {
 }
 
 #[test]
+fn on_the_last_moment_of_a_bucket() {
+    for age_ms in (0..160).map(|n| n * 500).chain((7_100..7_240).map(|n| n * 500)) {
+        let value = format!("{{\"type\":\"click\",\"timestamp\":{}}}", NOW - age_ms);
+        agree(&[(Some(NOW), Some(value.into_bytes()))]);
+    }
+}
+
+#[test]
 fn on_keys() {
     let long = "é".repeat(200);
     let list = (0..200).map(|n| n.to_string()).collect::<Vec<_>>().join(" , ");
