@@ -47,7 +47,8 @@ const RANKS: &[(&str, u8)] = &[
     ("main", 7),
 ];
 /// … and of its own rank these.
-const NEIGHBOURS: &[(&str, &str)] = &[("counter", "event"), ("counter", "window"), ("http", "telemetry")];
+const NEIGHBOURS: &[(&str, &str)] =
+    &[("counter", "event"), ("counter", "window"), ("http", "telemetry"), ("http", "shutdown")];
 
 /// Rooms that are told everything: no I/O, no clock, no runtime.
 const PURE: &[&str] = &["event", "window", "counter"];
