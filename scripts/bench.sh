@@ -21,6 +21,10 @@ scripts/kafka.sh start "$dir/kafka" "$kafka_port"
 redis-server --bind 127.0.0.1 --port "$redis_port" --dir "$dir" --save "" --appendonly yes \
   --appendfsync everysec >"$dir/redis.log" 2>&1 &
 redis=$!
+until grep -q "Ready to accept connections" "$dir/redis.log"; do
+  kill -0 "$redis" 2>/dev/null || { echo "redis ended:"; tail -n 5 "$dir/redis.log"; exit 1; } >&2
+  sleep 0.05
+done
 
 export STREAMGAUGE_BENCH_KAFKA=127.0.0.1:$kafka_port
 export STREAMGAUGE_BENCH_REDIS=redis://127.0.0.1:$redis_port

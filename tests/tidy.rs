@@ -25,6 +25,7 @@ const MAIN_LINES: usize = 60;
 
 /// The rooms from the inside out: one uses those of lower rank only…
 const RANKS: &[(&str, u8)] = &[
+    ("units", 0),
     ("event", 0),
     ("window", 0),
     ("counter", 0),
@@ -46,7 +47,8 @@ const RANKS: &[(&str, u8)] = &[
     ("main", 7),
 ];
 /// … and of its own rank these.
-const NEIGHBOURS: &[(&str, &str)] = &[("counter", "event"), ("counter", "window"), ("http", "telemetry")];
+const NEIGHBOURS: &[(&str, &str)] =
+    &[("counter", "event"), ("counter", "window"), ("http", "telemetry"), ("http", "shutdown")];
 
 /// Rooms that are told everything: no I/O, no clock, no runtime.
 const PURE: &[&str] = &["event", "window", "counter"];
@@ -81,8 +83,6 @@ const CONFIG_KEYS: &[&str] = &[
     "pipeline.flush_interval",
     "pipeline.lateness",
     "pipeline.max_ahead",
-    "pipeline.dedupe_horizon",
-    "pipeline.on_gap",
     "store.kind",
     "store.redis.url",
     "store.redis.prefix",

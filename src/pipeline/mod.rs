@@ -238,3 +238,6 @@ fn millis(duration: Duration) -> i64 {
 fn now_ms() -> i64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, millis)
 }
+
+#[cfg(test)]
+mod simulation;

@@ -383,6 +383,11 @@ impl Partition {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn part_for_test(&self) -> PartitionFlush {
+        self.part(None, 1)
+    }
+
     fn condition(&self, partitions: i32) -> Condition {
         let (state, reason) = match (&self.phase, &self.paused) {
             (Phase::Stopped(reason), _) => (PartitionState::Stopped, Some(reason.clone())),

@@ -1,0 +1,173 @@
+use super::sent::{Field, Sent, Value};
+use super::text::{Shape, is_deeper, lone_surrogate};
+use super::{Invalid, time};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// Levels of nesting that a payload may have; the payload itself is the first.
+const MAX_DEPTH: usize = 32;
+
+/// Through which door an event comes. It decides which fields it may bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// `POST /events`: `context` and `received_at` are ingest's own and refused.
+    Http,
+    /// A record of the topic, written by ingest or by a producer of its own.
+    Topic,
+}
+
+/// An event as it was sent, borrowed from its JSON.
+#[derive(Debug, Clone)]
+pub struct Event<'a> {
+    /// What happened: 1–128 bytes without control characters.
+    pub event_type: Cow<'a, str>,
+    /// Names the event: 1–128 bytes. A record without one is never a duplicate.
+    pub event_id: Option<Cow<'a, str>>,
+    /// Version of the payload's schema, at least 1.
+    pub event_version: u64,
+    /// When it happened, in ms, as the client says.
+    pub timestamp_ms: Option<i64>,
+    /// When ingest received it, in ms.
+    pub received_at_ms: Option<i64>,
+    /// Whose it is, at most 256 bytes.
+    pub user_id: Option<Cow<'a, str>>,
+    /// Which session it belongs to, at most 256 bytes.
+    pub session_id: Option<Cow<'a, str>>,
+    /// A JSON object.
+    pub payload: Option<&'a RawValue>,
+    /// A JSON object: what ingest added.
+    pub context: Option<&'a RawValue>,
+    /// Top-level fields that are not known here. They are kept.
+    pub extra: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+impl<'a> Event<'a> {
+    /// Reads one event.
+    ///
+    /// ```
+    /// use streamgauge::event::{Door, Event};
+    ///
+    /// let event = Event::parse(br#"{"type":"click","properties":{"target":"buy"}}"#, Door::Http)?;
+    /// assert_eq!(event.event_type, "click");
+    /// let error = Event::parse(br#"{"type":"click","timestamp":"now"}"#, Door::Http).unwrap_err();
+    /// assert_eq!(error.field(), Some("timestamp"));
+    /// # Ok::<(), streamgauge::event::Invalid>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What is wrong with it, and in which field.
+    pub fn parse(json: &'a [u8], door: Door) -> Result<Event<'a>, Invalid> {
+        let json = utf8(json)?;
+        let shape = Shape::of(json);
+        if shape.escapes
+            && let Some(at) = lone_surrogate(json)
+        {
+            return Err(Invalid::LoneSurrogate(at));
+        }
+        let mut sent = Sent::read(json)?;
+        if door == Door::Http {
+            refuse_reserved(&mut sent)?;
+        }
+        Ok(Event {
+            event_type: event_type(&mut sent)?,
+            event_id: text(&mut sent, &[Field::EventId, Field::Id, Field::MessageId], 1, 128)?.map(told),
+            event_version: version(sent.take(Field::EventVersion))?,
+            timestamp_ms: time_ms(&mut sent, Field::Timestamp)?,
+            received_at_ms: time_ms(&mut sent, Field::ReceivedAt)?,
+            user_id: text(&mut sent, &[Field::UserId], 0, 256)?.map(told),
+            session_id: text(&mut sent, &[Field::SessionId], 0, 256)?.map(told),
+            payload: payload(&mut sent, shape)?,
+            context: object(&mut sent, &[Field::Context])?.map(told),
+            extra: sent.extra,
+        })
+    }
+
+    /// When it happened, in ms: its timestamp, else its receipt, else the record's time.
+    pub fn time_ms(&self, record_ms: i64) -> i64 {
+        self.timestamp_ms.or(self.received_at_ms).unwrap_or(record_ms)
+    }
+}
+
+fn utf8(json: &[u8]) -> Result<&str, Invalid> {
+    // The basic check is the fast one; only a failure is worth the place of it.
+    simdutf8::basic::from_utf8(json).map_err(|_| {
+        let place = simdutf8::compat::from_utf8(json).err().map_or(0, |e| e.valid_up_to());
+        Invalid::NotUtf8(place)
+    })
+}
+
+fn refuse_reserved(sent: &mut Sent<'_>) -> Result<(), Invalid> {
+    match sent.take_first(&[Field::Context, Field::ReceivedAt]) {
+        Some((field, _)) => Err(Invalid::Reserved(field.name())),
+        None => Ok(()),
+    }
+}
+
+fn wrong_kind(field: Field, expected: &'static str, found: &Value<'_>) -> Invalid {
+    Invalid::WrongKind { field: field.name(), expected, found: found.kind() }
+}
+
+/// What was said, whatever the name of the field.
+fn told<T>((_, value): (Field, T)) -> T {
+    value
+}
+
+fn event_type<'a>(sent: &mut Sent<'a>) -> Result<Cow<'a, str>, Invalid> {
+    match text(sent, &[Field::EventType, Field::Type], 1, 128)? {
+        None => Err(Invalid::NoEventType),
+        Some((field, name)) if name.chars().any(char::is_control) => Err(Invalid::ControlCharacter(field.name())),
+        Some((_, name)) => Ok(name),
+    }
+}
+
+type Text<'a> = (Field, Cow<'a, str>);
+
+fn text<'a>(sent: &mut Sent<'a>, fields: &[Field], least: usize, most: usize) -> Result<Option<Text<'a>>, Invalid> {
+    match sent.take_first(fields) {
+        None => Ok(None),
+        Some((field, Value::Text(text))) if text.len() > most => {
+            Err(Invalid::TooLong { field: field.name(), most, found: text.len() })
+        }
+        Some((field, Value::Text(text))) if text.len() < least => Err(Invalid::EmptyText(field.name())),
+        Some((field, Value::Text(text))) => Ok(Some((field, text))),
+        Some((field, other)) => Err(wrong_kind(field, "a string", &other)),
+    }
+}
+
+fn version(value: Value<'_>) -> Result<u64, Invalid> {
+    match value {
+        Value::Natural(version) if version >= 1 => Ok(version),
+        value if value.is_absent() => Ok(1),
+        Value::Natural(_) | Value::Negative(_) => {
+            Err(Invalid::TooSmall { field: Field::EventVersion.name(), least: 1 })
+        }
+        other => Err(wrong_kind(Field::EventVersion, "an integer of at least 1", &other)),
+    }
+}
+
+fn time_ms(sent: &mut Sent<'_>, field: Field) -> Result<Option<i64>, Invalid> {
+    let ms = match sent.take(field) {
+        value if value.is_absent() => return Ok(None),
+        Value::Text(text) => time::rfc3339_ms(&text).ok_or(Invalid::NotATime(field.name()))?,
+        Value::Natural(ms) => i64::try_from(ms).unwrap_or(i64::MAX),
+        Value::Negative(ms) => ms,
+        other => return Err(wrong_kind(field, "an RFC 3339 string or integer milliseconds", &other)),
+    };
+    if time::is_sane(ms) { Ok(Some(ms)) } else { Err(Invalid::AbsurdTime { field: field.name(), ms }) }
+}
+
+fn object<'a>(sent: &mut Sent<'a>, fields: &[Field]) -> Result<Option<(Field, &'a RawValue)>, Invalid> {
+    match sent.take_first(fields) {
+        None => Ok(None),
+        Some((field, Value::Raw(raw))) if raw.get().starts_with('{') => Ok(Some((field, raw))),
+        Some((field, other)) => Err(wrong_kind(field, "an object", &other)),
+    }
+}
+
+fn payload<'a>(sent: &mut Sent<'a>, shape: Shape) -> Result<Option<&'a RawValue>, Invalid> {
+    let Some((field, payload)) = object(sent, &[Field::Payload, Field::Properties])? else { return Ok(None) };
+    if shape.openings > MAX_DEPTH && is_deeper(payload.get(), MAX_DEPTH) {
+        return Err(Invalid::TooDeep { field: field.name(), most: MAX_DEPTH });
+    }
+    Ok(Some(payload))
+}
