@@ -70,7 +70,7 @@ pub struct Condition {
 }
 
 /// One partition's part of a flush.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionFlush {
     /// The partition.
     pub partition: i32,

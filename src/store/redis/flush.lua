@@ -112,6 +112,7 @@ for _ = 1, buckets do
   check_count(sum_key, 'total', sum[1])
   check_count(sum_key, 'other', sum[2])
   add(sum_key, 'total', total)
+  if not sum[2] then add(sum_key, 'other', '0') end -- a reader finds both fields
   expiries[#expiries + 1] = {sum_key, expires}
   if count > 0 then
     local keys_key, touched, added = KEYS[key_at + 1], {}, {}
