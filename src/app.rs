@@ -1,1 +1,321 @@
-//! app
+//! The application: builds every component, wires them, starts them, drains them. Nothing else knows them all.
+
+use crate::admin::Admin;
+use crate::config::Config;
+use crate::counter::Counters;
+use crate::embedded::EmbeddedFile;
+use crate::http::Server;
+use crate::ingest::Ingest;
+use crate::log::{self, EmbeddedLog, EventLog, KafkaLog};
+use crate::pipeline::{Parts, Pipeline};
+use crate::query::Query;
+use crate::shutdown::Shutdown;
+use crate::store::{self, CounterStore, EmbeddedStore, Layout, RedisStore};
+use crate::telemetry::{Metrics, Readiness, Role};
+use anyhow::{Context, bail};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// How often ingest looks whether it can store events.
+const INGEST_LOOK: Duration = Duration::from_secs(2);
+
+/// The addresses that an [`App`] listens on, with the ports that it really has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// Where events come in, if this process takes them.
+    pub ingest: Option<SocketAddr>,
+    /// Where questions are answered, if this process answers them.
+    pub query: Option<SocketAddr>,
+    /// Metrics and health.
+    pub admin: SocketAddr,
+}
+
+/// One process, built and bound, ready to run.
+pub struct App {
+    timeout: Duration,
+    metrics: Arc<Metrics>,
+    readiness: Arc<Readiness>,
+    log: Option<Arc<dyn EventLog>>,
+    admin: (Server, Arc<Admin>),
+    ingest: Option<(Server, Arc<Ingest>)>,
+    query: Option<(Server, Arc<Query>)>,
+    pipeline: Option<Parts>,
+}
+
+impl App {
+    /// Builds the components of these roles and binds their listeners. Kafka and Redis may be away: the roles wait
+    /// for them once the app runs, and `/readyz` says so.
+    ///
+    /// # Errors
+    /// When the configuration does not fit together, an address is taken, or the embedded file cannot be opened.
+    pub async fn build(config: Config, roles: &[Role]) -> anyhow::Result<App> {
+        let metrics = Arc::new(Metrics::new().context("cannot build the metrics")?);
+        let readiness = Arc::new(Readiness::new(roles));
+        let counters = Arc::new(Counters::new(config.counters.clone())?);
+        let embedded = embedded_file(&config, roles)?;
+        let has = |role| roles.contains(&role);
+
+        let log = if has(Role::Ingest) || has(Role::Process) {
+            Some(open_log(&config, embedded.as_ref(), &metrics).await?)
+        } else {
+            None
+        };
+        let store = if has(Role::Process) || has(Role::Query) {
+            Some(open_store(&config, embedded.as_ref(), &counters).await?)
+        } else {
+            None
+        };
+        let admin = Server::bind(config.admin.listen, "admin", config.admin.limits(), metrics.clone())
+            .await
+            .with_context(|| format!("admin.listen: cannot listen on {}", config.admin.listen))?;
+        let ingest = match &log {
+            Some(log) if has(Role::Ingest) => Some(bind_ingest(&config, log, &metrics).await?),
+            _ => None,
+        };
+        let query = match &store {
+            Some(store) if has(Role::Query) => {
+                Some(bind_query(&config, store, &counters, &metrics, &readiness).await?)
+            }
+            _ => None,
+        };
+        let pipeline = match (&log, &store) {
+            (Some(log), Some(store)) if has(Role::Process) => Some(Parts {
+                config: config.pipeline.clone(),
+                layout: layout(&config),
+                counters,
+                log: log.clone(),
+                store: store.clone(),
+                metrics: metrics.clone(),
+                readiness: readiness.clone(),
+            }),
+            _ => None,
+        };
+        let admin = (admin, Arc::new(Admin::new(metrics.clone(), readiness.clone())));
+        Ok(App { timeout: config.shutdown_timeout, metrics, readiness, log, admin, ingest, query, pipeline })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        Addresses {
+            ingest: self.ingest.as_ref().map(|(server, _)| server.local_addr()),
+            query: self.query.as_ref().map(|(server, _)| server.local_addr()),
+            admin: self.admin.0.local_addr(),
+        }
+    }
+
+    /// The catalogue that its components count in.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.metrics.clone()
+    }
+
+    /// Runs until the shutdown begins, or a component cannot go on; then drains. The order of the drain is the order
+    /// of the lines at the end.
+    ///
+    /// # Errors
+    /// What a component could not go on for.
+    pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
+        let App { timeout, readiness, log, admin, ingest, query, pipeline, .. } = self;
+        let (accepting, counting, serving) = (Shutdown::new(), Shutdown::new(), Shutdown::new());
+        let mut failures: JoinSet<anyhow::Result<()>> = JoinSet::new();
+
+        let admin = tokio::spawn(admin.0.run(admin.1, serving.clone()));
+        let query = query.map(|(server, query)| {
+            let (monitored, until) = (query.clone(), serving.clone());
+            tokio::spawn(async move { monitored.run_monitor(until).await });
+            tokio::spawn(server.run(query, serving.clone()))
+        });
+        let takes_events = ingest.is_some();
+        let ingest = ingest.map(|(server, ingest)| tokio::spawn(server.run(ingest, accepting.clone())));
+        if let Some(log) = log.clone() {
+            failures.spawn(tend_log(log, readiness, takes_events, pipeline, counting.clone(), timeout / 2));
+        }
+
+        let mut result = tokio::select! {
+            () = shutdown.begun() => Ok(()),
+            Some(failed) = failures.join_next() => failed.context("a component panicked").flatten(),
+        };
+        let deadline = Instant::now() + timeout;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        tracing::info!("shutting down");
+
+        // 1. Take no more events, and answer those in flight.
+        accepting.begin();
+        settle(ingest, left() / 2).await;
+        // 2. What was handed to the log is acknowledged or has failed.
+        if let Some(log) = &log {
+            log.drain(left() / 4).await;
+        }
+        // 3. The last counts are flushed, and the members leave the group.
+        counting.begin();
+        while let Ok(Some(ended)) = tokio::time::timeout(left(), failures.join_next()).await {
+            result = result.and(ended.context("a component panicked").flatten());
+        }
+        // 4. Nobody asks any more.
+        serving.begin();
+        settle(query, left().min(Duration::from_secs(1))).await;
+        settle(Some(admin), left().min(Duration::from_secs(1))).await;
+        tracing::info!("stopped");
+        result
+    }
+}
+
+/// Waits for a server to drain; what has not drained in time is cut off.
+async fn settle(server: Option<tokio::task::JoinHandle<()>>, within: Duration) {
+    if let Some(mut server) = server
+        && tokio::time::timeout(within, &mut server).await.is_err()
+    {
+        server.abort();
+    }
+}
+
+/// Prepares the log, then runs the pipeline if this process counts, and tells whether ingest can store events.
+async fn tend_log(
+    log: Arc<dyn EventLog>,
+    readiness: Arc<Readiness>,
+    takes_events: bool,
+    pipeline: Option<Parts>,
+    shutdown: Shutdown,
+    drain: Duration,
+) -> anyhow::Result<()> {
+    if !prepare_log(&*log, &readiness, &shutdown).await? {
+        return Ok(());
+    }
+    let watching = takes_events.then(|| tokio::spawn(watch_ingest(log, readiness)));
+    let result = match pipeline {
+        Some(parts) => Pipeline::new(parts, shutdown).run(drain).await.map_err(Into::into),
+        None => {
+            shutdown.begun().await;
+            Ok(())
+        }
+    };
+    if let Some(watching) = watching {
+        watching.abort();
+    }
+    result
+}
+
+/// Until the log answers. `false`: the shutdown began first.
+async fn prepare_log(log: &dyn EventLog, readiness: &Readiness, shutdown: &Shutdown) -> anyhow::Result<bool> {
+    let mut wait = Duration::from_millis(200);
+    loop {
+        let error = tokio::select! {
+            prepared = log.prepare() => match prepared {
+                Ok(()) => return Ok(true),
+                Err(error) => error,
+            },
+            () = shutdown.begun() => return Ok(false),
+        };
+        if !error.is_retryable() {
+            return Err(error.into());
+        }
+        for role in [Role::Ingest, Role::Process] {
+            readiness.not_ready(role, error.to_string());
+        }
+        if tokio::time::timeout(wait, shutdown.begun()).await.is_ok() {
+            return Ok(false);
+        }
+        wait = (wait * 2).min(Duration::from_secs(2));
+    }
+}
+
+async fn watch_ingest(log: Arc<dyn EventLog>, readiness: Arc<Readiness>) {
+    loop {
+        match log.ready().await {
+            Ok(()) => readiness.ready(Role::Ingest),
+            Err(error) => readiness.not_ready(Role::Ingest, error.to_string()),
+        }
+        tokio::time::sleep(INGEST_LOOK).await;
+    }
+}
+
+fn layout(config: &Config) -> Layout {
+    Layout {
+        topic: config.log.kafka.topic.clone(),
+        group: config.log.kafka.group.clone(),
+        counters: config.counters.clone(),
+    }
+}
+
+/// The file that an embedded log and an embedded store share. Only one process can have it, so it has to have all
+/// roles.
+fn embedded_file(config: &Config, roles: &[Role]) -> anyhow::Result<Option<Arc<EmbeddedFile>>> {
+    let log = config.log.kind == log::Kind::Embedded;
+    let store = config.store.kind == store::Kind::Embedded;
+    if !log && !store {
+        return Ok(None);
+    }
+    if roles.len() < Role::ALL.len() {
+        bail!(
+            "an embedded log or store belongs to one process: use `streamgauge run`, or set log.kind = \"kafka\" and \
+             store.kind = \"redis\""
+        );
+    }
+    // With the store elsewhere, counts must never be ahead of the log that a power cut may shorten.
+    let always_synced = log && !store;
+    Ok(Some(EmbeddedFile::open(&config.embedded, always_synced)?))
+}
+
+async fn open_log(
+    config: &Config,
+    file: Option<&Arc<EmbeddedFile>>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Arc<dyn EventLog>> {
+    Ok(match (config.log.kind, file) {
+        (log::Kind::Embedded, Some(file)) => {
+            Arc::new(EmbeddedLog::open(file.clone(), &config.embedded, metrics.clone()).await?)
+        }
+        (log::Kind::Embedded | log::Kind::Kafka, _) => {
+            Arc::new(KafkaLog::connect(&config.log.kafka, metrics.clone())?)
+        }
+    })
+}
+
+async fn open_store(
+    config: &Config,
+    file: Option<&Arc<EmbeddedFile>>,
+    counters: &Arc<Counters>,
+) -> anyhow::Result<Arc<dyn CounterStore>> {
+    Ok(match (config.store.kind, file) {
+        (store::Kind::Embedded, Some(file)) => Arc::new(EmbeddedStore::open(file.clone(), counters.clone()).await?),
+        (store::Kind::Embedded | store::Kind::Redis, _) => {
+            Arc::new(RedisStore::new(&config.store.redis, counters.clone())?)
+        }
+    })
+}
+
+async fn bind_ingest(
+    config: &Config,
+    log: &Arc<dyn EventLog>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<(Server, Arc<Ingest>)> {
+    let listen = config.ingest.listen;
+    let server = Server::bind(listen, "ingest", config.ingest.limits(), metrics.clone())
+        .await
+        .with_context(|| format!("ingest.listen: cannot listen on {listen}"))?;
+    Ok((server, Arc::new(Ingest::new(config.ingest.clone(), log.clone(), metrics.clone()))))
+}
+
+async fn bind_query(
+    config: &Config,
+    store: &Arc<dyn CounterStore>,
+    counters: &Arc<Counters>,
+    metrics: &Arc<Metrics>,
+    readiness: &Arc<Readiness>,
+) -> anyhow::Result<(Server, Arc<Query>)> {
+    let listen = config.query.listen;
+    let server = Server::bind(listen, "query", config.query.limits(), metrics.clone())
+        .await
+        .with_context(|| format!("query.listen: cannot listen on {listen}"))?;
+    let topic = config.log.kafka.topic.clone();
+    let query = Query::new(
+        config.query.clone(),
+        store.clone(),
+        counters.clone(),
+        topic,
+        metrics.clone(),
+        readiness.clone(),
+    )?;
+    Ok((server, Arc::new(query)))
+}

@@ -1,1 +1,24 @@
-//! query
+//! How many, of what, when: the JSON API and the live page, over what the processors wrote to the store.
+//!
+//! A query process needs no processor beside it and keeps no counts of its own. Every answer reads the partitions'
+//! watermarks first and the buckets after them, so a bucket is never called final with a count from before that.
+//! Nothing here writes.
+
+mod assets;
+mod buckets;
+mod config;
+mod counters;
+mod error;
+mod handler;
+mod monitor;
+mod params;
+mod partitions;
+mod status;
+mod time;
+
+#[cfg(test)]
+mod fake;
+
+pub use config::Config;
+pub use error::QueryError;
+pub use handler::Query;

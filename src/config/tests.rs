@@ -1,0 +1,62 @@
+use super::*;
+
+fn env(pairs: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
+    pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>().into_iter()
+}
+
+fn refused(text: &str, pairs: &[(&str, &str)]) -> String {
+    Config::parse(text, "c.toml", env(pairs)).unwrap_err().to_string()
+}
+
+#[test]
+fn a_problem_names_place_key_value_and_nearest_key() {
+    assert_eq!(
+        refused("shutdown_timeout = \"10s\"\nshutdown_timeot = 5\n", &[]),
+        "c.toml:2:1: no such key: `shutdown_timeot`, the nearest is `shutdown_timeout`"
+    );
+    assert_eq!(
+        refused("\nshutdown_timeout = \"soon\"", &[]),
+        "c.toml:2:1: `shutdown_timeout` = \"soon\": `soon` is not a duration: write it like \"200ms\", \"10s\", \
+         \"1h\" or \"30d\""
+    );
+    let keep = "[[counters]]\nname = \"a\"\nwindows = [{ size = \"10s\", kep = \"1h\" }]";
+    assert!(refused(keep, &[]).starts_with("c.toml:3:28: no such key: `counters[0].windows[0].kep`, the nearest is"));
+}
+
+#[test]
+fn what_is_not_toml_is_placed_but_not_quoted() {
+    let error = refused("[store.redis]\nurl = redis://:pass@host", &[]);
+    assert!(error.starts_with("c.toml:2:"), "{error}");
+    assert!(!error.contains("pass"), "{error}");
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let pairs = [("STREAMGAUGE_SHUTDOWN_TIMEOUT", "3s"), ("STREAMGAUGE_LOG", "debug"), ("PATH", "/bin")];
+    let config = Config::parse("shutdown_timeout = \"9s\"", "c.toml", env(&pairs)).unwrap();
+    assert_eq!(config.shutdown_timeout, Duration::from_secs(3));
+    let counters = [("STREAMGAUGE_COUNTERS", r#"[{ name = "a", windows = [{ size = "1m", keep = "1h" }] }]"#)];
+    assert_eq!(Config::load(None, env(&counters)).unwrap().counters[0].name, "a");
+}
+
+#[test]
+fn a_wrong_variable_is_named_with_the_nearest() {
+    assert_eq!(
+        refused("", &[("STREAMGAUGE_STORE__REDIS__ULR", "redis://:pass@host")]),
+        "STREAMGAUGE_STORE__REDIS__ULR: no such key: store.redis.ulr, the nearest is STREAMGAUGE_STORE__REDIS__URL"
+    );
+    assert!(refused("", &[("STREAMGAUGE_SHUTDOWN_TIMEOUT", "3")]).starts_with("STREAMGAUGE_SHUTDOWN_TIMEOUT: "));
+    assert!(refused("", &[("STREAMGAUGE_SHUTDOWN_TIMOUT", "3s")]).contains("nearest is STREAMGAUGE_SHUTDOWN_TIMEOUT"));
+}
+
+#[test]
+fn variables_that_an_orchestrator_sets_for_a_service_of_this_name_are_left_alone() {
+    let pairs = [("STREAMGAUGE_PORT", "tcp://10.0.0.1:8081"), ("STREAMGAUGE_SERVICE_HOST", "10.0.0.1")];
+    Config::load(None, env(&pairs)).unwrap();
+}
+
+#[test]
+fn a_refused_counter_is_placed() {
+    let error = refused("\n\n[[counters]]\nname = \"A\"\nwindows = [{ size = \"1m\", keep = \"1h\" }]", &[]);
+    assert!(error.starts_with("c.toml:4:1: counter `A`: a name"), "{error}");
+}

@@ -1,0 +1,206 @@
+use super::QueryError;
+use super::counters::since;
+use super::params::Params;
+use super::partitions::Partitions;
+use super::time::{Range, seconds};
+use crate::counter::{Counter, Counters};
+use crate::store::{CounterStore, Keys, Read, StoredBucket};
+use crate::window::Window;
+use serde::Serialize;
+
+/// Buckets × keys that one question may read.
+pub(super) const MOST_CELLS: u64 = 1_000_000;
+/// Keys of a bucket in the answer, unless the question says how many.
+const DEFAULT_TOP: usize = 20;
+const MOST_TOP: usize = 10_000;
+/// Buckets that begin later than this after now hold nothing: the processors let no event in there.
+const AHEAD_MS: i64 = 60_000;
+
+/// What may be asked about a counter.
+pub(super) const PARAMETERS: &[&str] = &["window", "from", "to", "top", "key"];
+
+/// A question for the buckets of one counter, checked.
+#[derive(Debug)]
+pub(super) struct Question<'a> {
+    counter: &'a Counter,
+    window: &'a Window,
+    range: Range,
+    top: usize,
+    key: Option<&'a str>,
+    now_ms: i64,
+}
+
+/// The answer of `/api/v1/counters/{name}`.
+#[derive(Debug, Serialize)]
+pub(super) struct Answer<'a> {
+    counter: &'a str,
+    window: &'a str,
+    data_as_of: Option<f64>,
+    complete_until: Option<f64>,
+    buckets: Vec<Bucket>,
+}
+
+#[derive(Debug, Serialize)]
+struct Bucket {
+    start: i64,
+    end: i64,
+    #[serde(rename = "final")]
+    is_final: bool,
+    partial: bool,
+    total: u64,
+    other: u64,
+    keys: Vec<Key>,
+}
+
+#[derive(Debug, Serialize)]
+struct Key {
+    key: String,
+    count: u64,
+}
+
+impl<'a> Question<'a> {
+    /// Reads a question that is asked at `now_ms`.
+    pub(super) fn parse(
+        counters: &'a Counters,
+        name: &str,
+        params: &'a Params,
+        now_ms: i64,
+    ) -> Result<Question<'a>, QueryError> {
+        let (_, counter) = counters.named(name).ok_or_else(|| QueryError::UnknownCounter {
+            name: name.to_owned(),
+            known: counters.iter().map(Counter::name).collect::<Vec<_>>().join(", "),
+        })?;
+        let window = match params.get("window") {
+            None => smallest(counter),
+            Some(label) => counter.window(label).map(|(_, window)| window),
+        };
+        let window = window.ok_or_else(|| QueryError::UnknownWindow {
+            counter: name.to_owned(),
+            window: params.get("window").unwrap_or_default().to_owned(),
+            known: counter.windows().iter().map(Window::label).collect::<Vec<_>>().join(", "),
+        })?;
+        let range = Range::parse(params.get("from"), params.get("to"), now_ms)?;
+        let top = params.get("top").map_or(Ok(DEFAULT_TOP), top)?;
+        let key = params.get("key");
+        if key.is_some() && counter.by().is_empty() {
+            return Err(QueryError::NoKeys(name.to_owned()));
+        }
+        Ok(Question { counter, window, range, top, key, now_ms })
+    }
+
+    /// How many counts the answer takes to read, or why that is too much.
+    pub(super) async fn cost(&self, store: &dyn CounterStore) -> Result<u64, QueryError> {
+        // By arithmetic first: a range of years must not become a list before it is refused.
+        let buckets = self.bucket_count(self.window);
+        if buckets > MOST_CELLS {
+            return Err(self.too_much(buckets));
+        }
+        if self.keys() != Keys::All || buckets == 0 {
+            return Ok(buckets);
+        }
+        let cells = store.key_count(self.counter.name(), self.window.label(), &self.starts()).await?;
+        if cells > MOST_CELLS { Err(self.too_much(cells)) } else { Ok(cells.max(buckets)) }
+    }
+
+    /// Reads the answer. To be asked for its cost before.
+    pub(super) async fn answer(&self, store: &dyn CounterStore, topic: &str) -> Result<Answer<'a>, QueryError> {
+        // Watermarks before counts, so that no bucket is called final with a count from before that.
+        let partitions = Partitions::read(store, topic).await?;
+        let since = since(&store.counters().await?, self.counter.name());
+        let complete_until_ms = partitions.complete_until_ms();
+        let (counter, window) = (self.counter.name().to_owned(), self.window.label().to_owned());
+        let read = Read { counter, window, starts: self.starts(), keys: self.keys() };
+        let stored = if read.starts.is_empty() { Vec::new() } else { store.read(&read).await? };
+        let buckets = read.starts.iter().zip(stored).map(|(start, stored)| {
+            let end = self.window.end_of(*start);
+            Bucket {
+                start: *start,
+                end,
+                is_final: complete_until_ms.is_some_and(|until| end.saturating_mul(1_000) <= until),
+                // A counter that the store does not know never counted anything.
+                partial: since.is_none_or(|since| *start < since),
+                total: stored.total,
+                other: stored.other,
+                keys: self.ranked(stored),
+            }
+        });
+        Ok(Answer {
+            counter: self.counter.name(),
+            window: self.window.label(),
+            data_as_of: partitions.data_as_of_ms().map(seconds),
+            complete_until: complete_until_ms.map(seconds),
+            buckets: buckets.collect(),
+        })
+    }
+
+    fn keys(&self) -> Keys {
+        match self.key {
+            Some(key) => Keys::One(key.to_owned()),
+            None if self.counter.by().is_empty() || self.top == 0 => Keys::None,
+            None => Keys::All,
+        }
+    }
+
+    fn ranked(&self, stored: StoredBucket) -> Vec<Key> {
+        let mut keys: Vec<Key> = stored.keys.into_iter().map(|(key, count)| Key { key, count }).collect();
+        if let (Some(key), true) = (self.key, keys.is_empty()) {
+            return vec![Key { key: key.to_owned(), count: 0 }];
+        }
+        let order = |a: &Key, b: &Key| b.count.cmp(&a.count).then_with(|| a.key.cmp(&b.key));
+        if self.key.is_none() && keys.len() > self.top {
+            // Only the top is worth sorting.
+            keys.select_nth_unstable_by(self.top, order);
+            keys.truncate(self.top);
+        }
+        keys.sort_unstable_by(order);
+        keys
+    }
+
+    /// The first start and the end (exclusive) of the starts that are answered: in range, kept, not in the future.
+    fn bounds(&self, window: &Window) -> (i64, i64) {
+        let size = window.size_s();
+        let aligned = self.range.from.div_euclid(size) * size;
+        let oldest_kept = window.start_of(self.now_ms - (size + window.keep_s()) * 1_000) + size;
+        let latest = (self.now_ms + AHEAD_MS).div_euclid(1_000) + 1;
+        (aligned.max(oldest_kept), self.range.to.min(latest))
+    }
+
+    fn bucket_count(&self, window: &Window) -> u64 {
+        let (first, end) = self.bounds(window);
+        let size = window.size_s();
+        u64::try_from((end - first + size - 1).div_euclid(size)).unwrap_or(0)
+    }
+
+    fn starts(&self) -> Vec<i64> {
+        let (first, end) = self.bounds(self.window);
+        let mut starts = Vec::new();
+        let mut start = first;
+        while start < end {
+            starts.push(start);
+            start += self.window.size_s();
+        }
+        starts
+    }
+
+    fn too_much(&self, cells: u64) -> QueryError {
+        let coarser = self.counter.windows().iter().filter(|w| w.size_s() > self.window.size_s());
+        let fitting = coarser.filter(|w| self.bucket_count(w) <= MOST_CELLS).min_by_key(|w| w.size_s());
+        let hint = match fitting {
+            Some(window) => format!("ask for window={}, or for a shorter range", window.label()),
+            None => "ask for a shorter range".to_owned(),
+        };
+        QueryError::TooMuch { cells, limit: MOST_CELLS, hint }
+    }
+}
+
+fn smallest(counter: &Counter) -> Option<&Window> {
+    counter.windows().iter().min_by_key(|window| window.size_s())
+}
+
+fn top(text: &str) -> Result<usize, QueryError> {
+    let top = text.parse().ok().filter(|top| *top <= MOST_TOP && text.bytes().all(|b| b.is_ascii_digit()));
+    top.ok_or_else(|| QueryError::Top(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests;

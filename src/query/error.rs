@@ -1,0 +1,167 @@
+use crate::http::{self, Body};
+use crate::store::StoreError;
+use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{Response, StatusCode};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Why the query side does not start, or does not answer a question.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// Others could read the counts and nobody said that they may.
+    #[error(
+        "query.listen = \"{0}\" can be reached by other machines: set query.token or query.token_file, or \
+         query.open = true to let everybody read, or listen on 127.0.0.1"
+    )]
+    Public(SocketAddr),
+    /// It is unclear which token counts.
+    #[error("query.token and query.token_file are both set: keep one of them")]
+    TwoTokens,
+    /// The token cannot protect anything.
+    #[error("the query token is empty or cannot stand in a header: use printable ASCII without spaces")]
+    Token,
+    /// The token cannot be read.
+    #[error("query.token_file `{}` cannot be read: {error}", .path.display())]
+    TokenFile {
+        /// The configured path.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The request carries no token, or a wrong one.
+    #[error("this needs the header `Authorization: Bearer …` with the query token")]
+    Unauthorized,
+    /// Nothing is served there.
+    #[error("nothing is served at `{0}`: try /, /api/v1/counters, /api/v1/counters/NAME or /api/v1/status")]
+    NoSuchPath(String),
+    /// The path exists, but only to be read.
+    #[error("this can only be read: use GET")]
+    Method,
+    /// A part of the query string is not text.
+    #[error("`{0}` is not UTF-8 once its % escapes are decoded")]
+    NotUtf8(String),
+    /// A parameter that the path does not have.
+    #[error("unknown parameter `{name}`: {hint}")]
+    UnknownParameter {
+        /// As the client wrote it.
+        name: String,
+        /// What it may have meant.
+        hint: String,
+    },
+    /// A parameter that says two things.
+    #[error("parameter `{0}` is given twice")]
+    Twice(&'static str),
+    /// There is no such counter.
+    #[error("unknown counter `{name}`: the configured ones are {known}")]
+    UnknownCounter {
+        /// As the client wrote it.
+        name: String,
+        /// The names that exist.
+        known: String,
+    },
+    /// The counter has no such window.
+    #[error("counter `{counter}` has no window `{window}`: it has {known}")]
+    UnknownWindow {
+        /// The counter.
+        counter: String,
+        /// As the client wrote it.
+        window: String,
+        /// The windows that it has.
+        known: String,
+    },
+    /// A time that cannot be read.
+    #[error(
+        "`{value}` is not a time: write unix seconds (1760000000), RFC 3339 (2026-01-31T12:00:00Z, with a + as %2B), \
+         a time ago (-15m) or now"
+    )]
+    Time {
+        /// `from` or `to`.
+        parameter: &'static str,
+        /// As the client wrote it.
+        value: String,
+    },
+    /// A time that no calendar has, mostly because it is in milliseconds.
+    #[error("`{value}` is too far away: times are in seconds, not in milliseconds")]
+    TooFar {
+        /// `from` or `to`.
+        parameter: &'static str,
+        /// As the client wrote it.
+        value: String,
+    },
+    /// The range ends before it begins.
+    #[error("the range ends before it begins: `from` must not be later than `to` (which is now unless given)")]
+    Backwards,
+    /// Not a number of keys.
+    #[error("`{0}` is not a number of keys: `top` is from 0 to 10000")]
+    Top(String),
+    /// One key is wanted of a counter that has none.
+    #[error("counter `{0}` has no keys: it has no `by`, so leave `key` out")]
+    NoKeys(String),
+    /// The answer would take more reading than one question may cause.
+    #[error("this would read {cells} counts, and one question may read {limit}: {hint}")]
+    TooMuch {
+        /// Buckets, or buckets × keys.
+        cells: u64,
+        /// The most that is allowed.
+        limit: u64,
+        /// What to ask instead.
+        hint: String,
+    },
+    /// The store does not answer.
+    #[error("the counts cannot be read at the moment: {0}")]
+    Store(#[from] StoreError),
+}
+
+impl QueryError {
+    /// What the client is told. Errors of the configuration never come so far.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            QueryError::Public(_) | QueryError::TwoTokens | QueryError::Token | QueryError::TokenFile { .. } => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+            QueryError::Unauthorized => StatusCode::UNAUTHORIZED,
+            QueryError::NoSuchPath(_) | QueryError::UnknownCounter { .. } => StatusCode::NOT_FOUND,
+            QueryError::Method => StatusCode::METHOD_NOT_ALLOWED,
+            QueryError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            QueryError::NotUtf8(_)
+            | QueryError::UnknownParameter { .. }
+            | QueryError::Twice(_)
+            | QueryError::UnknownWindow { .. }
+            | QueryError::Time { .. }
+            | QueryError::TooFar { .. }
+            | QueryError::Backwards
+            | QueryError::Top(_)
+            | QueryError::NoKeys(_)
+            | QueryError::TooMuch { .. } => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The parameter that is to blame, if it is one.
+    fn field(&self) -> Option<&str> {
+        match self {
+            QueryError::UnknownParameter { name, .. } => Some(name),
+            QueryError::Twice(name) => Some(name),
+            QueryError::Time { parameter, .. } | QueryError::TooFar { parameter, .. } => Some(parameter),
+            QueryError::UnknownWindow { .. } | QueryError::TooMuch { .. } => Some("window"),
+            QueryError::Backwards => Some("from"),
+            QueryError::Top(_) => Some("top"),
+            QueryError::NoKeys(_) => Some("key"),
+            _ => None,
+        }
+    }
+
+    /// The answer to the client.
+    pub(super) fn response(&self) -> Response<Body> {
+        let mut response = http::error(self.status(), &self.to_string(), self.field());
+        let header = match self {
+            QueryError::Unauthorized => Some((WWW_AUTHENTICATE, "Bearer realm=\"streamgauge\"")),
+            QueryError::Method => Some((ALLOW, "GET, HEAD")),
+            QueryError::Store(_) => Some((RETRY_AFTER, "1")),
+            _ => None,
+        };
+        if let Some((name, value)) = header {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}

@@ -1,0 +1,144 @@
+use super::*;
+use crate::counter::default_specs;
+use crate::query::fake::Fake;
+use crate::telemetry::Role;
+use http_body_util::BodyExt;
+use serde_json::Value;
+use std::sync::atomic::Ordering;
+
+const NOW_MS: i64 = 1_760_000_005_000;
+
+fn query(toml: &str, store: &Arc<Fake>) -> Query {
+    let counters = Arc::new(Counters::new(default_specs()).unwrap());
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let readiness = Arc::new(Readiness::new(&[Role::Query]));
+    let store = Arc::clone(store) as Arc<dyn CounterStore>;
+    Query::new(toml::from_str(toml).unwrap(), store, counters, "t", metrics, readiness).unwrap()
+}
+
+fn open() -> Query {
+    query("", &Arc::new(Fake::default()))
+}
+
+async fn send(query: &Query, method: Method, uri: &str, authorization: Option<&str>) -> Response<Body> {
+    let mut headers = HeaderMap::new();
+    if let Some(value) = authorization {
+        headers.insert(AUTHORIZATION, value.parse().unwrap());
+    }
+    query.answer(&method, &uri.parse().unwrap(), &headers, NOW_MS).await
+}
+
+async fn get(query: &Query, uri: &str) -> Response<Body> {
+    send(query, Method::GET, uri, None).await
+}
+
+fn header<'a>(response: &'a Response<Body>, name: &str) -> &'a str {
+    response.headers()[name].to_str().unwrap()
+}
+
+async fn body(response: Response<Body>) -> Value {
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+#[tokio::test]
+async fn every_path_answers() {
+    let query = open();
+    for (uri, content_type) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/?counter=clicks", "text/html; charset=utf-8"),
+        ("/assets/app.js", "text/javascript; charset=utf-8"),
+        ("/assets/style.css", "text/css; charset=utf-8"),
+        ("/api/v1/counters", "application/json"),
+        ("/api/v1/counters/clicks?window=1m&from=-5m&top=3", "application/json"),
+        ("/api/v1/status", "application/json"),
+    ] {
+        let response = get(&query, uri).await;
+        assert_eq!((response.status(), header(&response, "content-type")), (StatusCode::OK, content_type), "{uri}");
+    }
+    assert_eq!(query.metrics.query_requests_total.with_label_values(&["200"]).get(), 7);
+    assert_eq!(query.metrics.query_request_seconds.get_sample_count(), 7);
+}
+
+#[tokio::test]
+async fn every_answer_tells_the_browser_what_to_refuse() {
+    let query = open();
+    for (uri, cache) in [("/", "no-cache"), ("/api/v1/status", "no-store"), ("/nowhere", "no-store")] {
+        let response = get(&query, uri).await;
+        assert!(header(&response, "content-security-policy").starts_with("default-src 'self';"));
+        assert_eq!(header(&response, "x-content-type-options"), "nosniff");
+        assert_eq!(header(&response, "referrer-policy"), "no-referrer");
+        assert_eq!(header(&response, "cache-control"), cache, "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_json_that_names_the_field() {
+    let query = open();
+    for (uri, status, field) in [
+        ("/api/v1/nothing", 404, None),
+        ("/api/v1/counters/", 404, None),
+        ("/assets/../app.js", 404, None),
+        ("/api/v1/counters/page_view", 404, None),
+        ("/api/v1/counters?top=1", 400, Some("top")),
+        ("/api/v1/status?a", 400, Some("a")),
+        ("/api/v1/counters/clicks?window=2s", 400, Some("window")),
+        ("/api/v1/counters/clicks?from=x", 400, Some("from")),
+        ("/api/v1/counters/clicks?to=1760000000000", 400, Some("to")),
+        ("/api/v1/counters/clicks?top=x", 400, Some("top")),
+        ("/api/v1/counters/clicks?key=%C3", 400, None),
+    ] {
+        let response = get(&query, uri).await;
+        assert_eq!(response.status().as_u16(), status, "{uri}");
+        let body = body(response).await;
+        assert!(!body["error"].as_str().unwrap().is_empty());
+        assert_eq!(body["field"].as_str(), field, "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn only_reading_is_allowed() {
+    let query = open();
+    assert_eq!(send(&query, Method::HEAD, "/api/v1/status", None).await.status(), StatusCode::OK);
+    for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
+        let response = send(&query, method, "/api/v1/status", None).await;
+        assert_eq!((response.status(), header(&response, "allow")), (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD"));
+    }
+}
+
+#[tokio::test]
+async fn with_a_token_nothing_is_told_without_it() {
+    let query = query(r#"token = "s3cret""#, &Arc::new(Fake::default()));
+    for uri in ["/", "/assets/app.js", "/api/v1/status", "/nowhere"] {
+        for wrong in [None, Some("s3cret"), Some("Bearer s3cre"), Some("Bearer "), Some("Basic s3cret")] {
+            let response = send(&query, Method::GET, uri, wrong).await;
+            assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{uri} {wrong:?}");
+            assert!(header(&response, "www-authenticate").starts_with("Bearer"));
+        }
+    }
+    for right in ["Bearer s3cret", "bearer  s3cret"] {
+        assert_eq!(send(&query, Method::GET, "/api/v1/status", Some(right)).await.status(), StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_said_to_be() {
+    let fake = Arc::new(Fake::default());
+    fake.away.store(true, Ordering::Relaxed);
+    let query = query("", &fake);
+    for uri in ["/api/v1/counters", "/api/v1/counters/clicks", "/api/v1/status"] {
+        let response = get(&query, uri).await;
+        assert_eq!((response.status(), header(&response, "retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
+        assert!(body(response).await["error"].as_str().unwrap().contains("it is away"));
+    }
+    assert_eq!(get(&query, "/").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn questions_give_back_what_they_were_lent() {
+    let query = open();
+    for _ in 0..3 {
+        get(&query, "/api/v1/counters/clicks").await;
+    }
+    assert_eq!(query.reading.available_permits(), CELLS_IN_FLIGHT as usize);
+}
