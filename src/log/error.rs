@@ -64,6 +64,19 @@ pub enum LogError {
     Closed,
 }
 
+impl LogError {
+    /// Whether trying again may help without anybody changing anything of the configuration or the topic.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            LogError::Config { .. } | LogError::NoTopic(_) | LogError::Client(_) | LogError::TooLarge => false,
+            LogError::OutOfRange { .. } | LogError::Closed => false,
+            // Brokers that are still on their way make a new topic impossible for a while.
+            LogError::Create { .. } | LogError::Kafka { .. } | LogError::NotAcknowledged(_) | LogError::Busy => true,
+            LogError::Full { .. } | LogError::Embedded(_) => true,
+        }
+    }
+}
+
 impl From<rusqlite::Error> for LogError {
     fn from(error: rusqlite::Error) -> LogError {
         LogError::Embedded(EmbeddedError::Job(error))
