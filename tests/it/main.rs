@@ -7,5 +7,6 @@
 )]
 
 mod compose;
+mod log;
 mod services;
 mod support;
