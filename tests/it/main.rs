@@ -7,5 +7,8 @@
 )]
 
 mod compose;
+mod kill;
 mod services;
+mod spine;
 mod support;
+mod verify;
