@@ -279,7 +279,7 @@ async fn open_store(
     Ok(match (config.store.kind, file) {
         (store::Kind::Embedded, Some(file)) => Arc::new(EmbeddedStore::open(file.clone(), counters.clone()).await?),
         (store::Kind::Embedded | store::Kind::Redis, _) => {
-            Arc::new(RedisStore::connect(&config.store.redis, counters.clone())?)
+            Arc::new(RedisStore::new(&config.store.redis, counters.clone())?)
         }
     })
 }

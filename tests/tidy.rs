@@ -47,7 +47,8 @@ const RANKS: &[(&str, u8)] = &[
     ("main", 7),
 ];
 /// … and of its own rank these.
-const NEIGHBOURS: &[(&str, &str)] = &[("counter", "event"), ("counter", "window"), ("http", "telemetry")];
+const NEIGHBOURS: &[(&str, &str)] =
+    &[("counter", "event"), ("counter", "window"), ("http", "telemetry"), ("http", "shutdown")];
 
 /// Rooms that are told everything: no I/O, no clock, no runtime.
 const PURE: &[&str] = &["event", "window", "counter"];
@@ -82,8 +83,6 @@ const CONFIG_KEYS: &[&str] = &[
     "pipeline.flush_interval",
     "pipeline.lateness",
     "pipeline.max_ahead",
-    "pipeline.dedupe_horizon",
-    "pipeline.on_gap",
     "store.kind",
     "store.redis.url",
     "store.redis.prefix",

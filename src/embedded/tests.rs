@@ -74,10 +74,7 @@ async fn a_transaction_that_is_gone_is_told_to_all_that_were_in_it() {
     let folder = tempfile::tempdir().unwrap();
     let file = with_table(&folder).await;
     let (first, second, third) = tokio::join!(
-        file.write(|c| {
-            std::thread::sleep(Duration::from_millis(50));
-            c.execute("INSERT INTO t VALUES (1)", [])
-        }),
+        file.write(|c| c.execute("INSERT INTO t VALUES (1)", [])),
         // What SQLite does by itself when it gives up.
         file.write(|c| c.execute_batch("ROLLBACK").and(Err::<(), _>(rusqlite::Error::InvalidQuery))),
         file.write(|c| c.execute("INSERT INTO t VALUES (3)", [])),

@@ -4,6 +4,17 @@
 //! confirmed survives a `kill -9`, offsets of a partition only grow, and a record never changes.
 //! This room knows nothing of counts: where a partition starts is the pipeline's decision.
 
+mod config;
+mod dead_letter;
+mod embedded;
+mod error;
+mod kafka;
+
+pub use config::{Config, KafkaConfig, Kind};
+pub use embedded::{EmbeddedLog, scan as scan_embedded};
+pub use error::LogError;
+pub use kafka::{KafkaLog, scan as scan_kafka};
+
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,7 +98,7 @@ pub enum Notice {
     Lost(Vec<i32>),
     /// A partition's position is not in the log: it has to be located anew. `None` concerns all of them.
     OutOfRange(Option<i32>),
-    /// Something failed that the client itself retries.
+    /// Something failed that concerns no position; the client itself tries again.
     Failed(String),
 }
 
@@ -152,20 +163,26 @@ pub trait EventLog: Send + Sync {
 
 /// The side of a log that reads: one member of the consumer group.
 ///
-/// One thread polls; [`Consumer::extents`] and [`Consumer::ends`] block on the network and may be called from others
-/// at the same time.
+/// One thread polls, starts, seeks, pauses and releases; [`Consumer::extents`] and [`Consumer::ends`] block on the
+/// network and may be called from others at the same time, [`Consumer::close`] once no other call comes.
+///
+/// The group waits for the answer to a revocation: every [`Notice::Revoked`] has to be followed by
+/// [`Consumer::release`] of all its partitions, an empty one too. Until then the client holds its other partitions
+/// still. An assignment waits for nobody: partitions may be started when and in as many steps as it suits.
 pub trait Consumer: Send + Sync {
     /// Hands up to `max` records to `each`, in order per partition, waiting at most `timeout` for the first, and
     /// returns what else happened. Must be called often even when nothing is wanted: it keeps the membership.
     fn poll(&self, timeout: Duration, max: usize, each: &mut dyn FnMut(LogRecord<'_>)) -> Vec<Notice>;
 
-    /// Begins to read the partitions at these offsets. An empty list answers an assignment of nothing.
+    /// Begins to read the partitions at these offsets, not paused, wherever they were read before. Partitions that were
+    /// taken away meanwhile are left out. Records handed out afterwards are from there.
     ///
     /// # Errors
     /// When the client refuses.
     fn start(&self, positions: &[(i32, i64)]) -> Result<(), LogError>;
 
-    /// Goes on reading an already started partition at another offset. Records handed out afterwards are from there.
+    /// Goes on reading an already started partition at another offset; a pause goes on too. Records handed out
+    /// afterwards are from there. Does nothing for a partition that is not started.
     ///
     /// # Errors
     /// When the client refuses.
@@ -183,7 +200,8 @@ pub trait Consumer: Send + Sync {
     /// When the client refuses.
     fn resume(&self, partitions: &[i32]) -> Result<(), LogError>;
 
-    /// Gives partitions up, started or not. An empty list answers a revocation of nothing.
+    /// Gives partitions up, started or not, and answers a revocation with the last of its partitions; an empty list
+    /// answers a revocation of nothing.
     ///
     /// # Errors
     /// When the client refuses.
@@ -204,14 +222,6 @@ pub trait Consumer: Send + Sync {
     /// When the log is away.
     fn ends(&self, partitions: &[i32]) -> Result<Vec<(i32, i64)>, LogError>;
 
-    /// Leaves the group. The consumer is not polled afterwards.
+    /// Leaves the group, within seconds whatever is down. The consumer is not polled afterwards. Blocks.
     fn close(&self);
-}
-
-/// Why the log did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum LogError {
-    /// A topic is missing and must not be created.
-    #[error("topic `{0}` does not exist: create it, or set log.kafka.create_topics = true")]
-    NoTopic(String),
 }

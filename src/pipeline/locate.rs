@@ -47,7 +47,8 @@ fn settle(shared: &Shared, handle: &Handle, located: &[Located]) {
     let mut places = Vec::new();
     for one in located {
         let partition = one.extent.partition;
-        let next = shared.registry.update(partition, |p| (p.located(one), p.generation(), p.stopped().map(str::to_owned)));
+        let next =
+            shared.registry.update(partition, |p| (p.located(one), p.generation(), p.stopped().map(str::to_owned)));
         match next {
             Some((Next::Start(offset), generation, _)) => {
                 tracing::info!(partition, offset, "partition starts");

@@ -68,16 +68,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>, handle: Handle, starts: Receiver<Start>, letters: Letters) -> Worker {
         let counting = Counting::new(shared.counters.clone(), shared.timing);
-        Worker {
-            shared,
-            handle,
-            starts,
-            counting,
-            letters,
-            reading: Vec::new(),
-            leaving: Vec::new(),
-            paused: false,
-        }
+        Worker { shared, handle, starts, counting, letters, reading: Vec::new(), leaving: Vec::new(), paused: false }
     }
 
     /// Works until the shutdown begins. What was read by then is merged.

@@ -59,7 +59,7 @@ impl Query {
     /// # Errors
     /// When the configuration makes the counts public by accident, or the token file cannot be read.
     pub fn new(
-        config: &Config,
+        config: Config,
         store: Arc<dyn CounterStore>,
         counters: Arc<Counters>,
         topic: impl Into<String>,

@@ -8,7 +8,7 @@ const LATEST_S: f64 = 253_402_300_800.0;
 
 /// The time, in ms since the epoch.
 pub(super) fn now_ms() -> i64 {
-    #[allow(clippy::disallowed_methods, reason = "the edge: a question is asked now, and all below is told when")]
+    #[expect(clippy::disallowed_methods, reason = "the edge: a question is asked now, and all below is told when")]
     let now = SystemTime::now();
     now.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

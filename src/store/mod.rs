@@ -4,6 +4,24 @@
 //! and only when every stored offset is the one that the flush expects. Everything else (who counts, when, how often
 //! a reply is lost) may go wrong without changing a count.
 
+mod config;
+#[cfg(test)]
+mod conformance;
+mod embedded;
+mod error;
+mod layout;
+mod merged;
+#[cfg(test)]
+mod model;
+mod redis;
+#[cfg(test)]
+mod testing;
+
+pub use config::{Config, Kind, RedisConfig, RedisUrl};
+pub use embedded::EmbeddedStore;
+pub use error::StoreError;
+pub use redis::RedisStore;
+
 use crate::counter::{Fingerprint, Ledger, Segment, Spec};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -28,6 +46,13 @@ impl PartitionState {
             PartitionState::Paused => "paused",
             PartitionState::Stopped => "stopped",
         }
+    }
+
+    /// The state of that name.
+    pub fn named(name: &str) -> Option<PartitionState> {
+        [PartitionState::Running, PartitionState::Paused, PartitionState::Stopped]
+            .into_iter()
+            .find(|state| state.name() == name)
     }
 }
 
@@ -179,7 +204,8 @@ pub trait CounterStore: Send + Sync {
     /// Compares and, if all offsets are as expected, adds: one atomic step.
     ///
     /// # Errors
-    /// When it is unknown whether the flush was applied, or it certainly was not; the same flush may be sent again.
+    /// When it is unknown whether the flush was applied, or it certainly was not; the same flush may be sent again,
+    /// and [`StoreError::is_retryable`] tells whether that may help.
     async fn flush(&self, flush: &Flush) -> Result<Flushed, StoreError>;
 
     /// What is stored of these partitions, in their order; `None` for one that was never written.
@@ -205,21 +231,4 @@ pub trait CounterStore: Send + Sync {
     /// # Errors
     /// What keeps it from it.
     async fn ready(&self) -> Result<(), StoreError>;
-}
-
-/// Why the store did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The store belongs to another configuration.
-    #[error("{0}")]
-    Layout(String),
-}
-
-impl StoreError {
-    /// Whether the same may succeed later.
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            StoreError::Layout(_) => false,
-        }
-    }
 }

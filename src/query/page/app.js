@@ -132,6 +132,9 @@ function ago(seconds) {
   return `${Math.round(s / 86400)} d`;
 }
 
+// A time of day, with its date once that is not obvious.
+const moment = (seconds) => (nowS() - seconds > 43200 ? date : time).format(seconds * 1000);
+
 function tile(id, figure, note, off = false) {
   $(id).textContent = figure;
   $(id).classList.toggle("off", off);
@@ -155,11 +158,10 @@ function showStatus(status) {
   $("partitions").replaceChildren(...partitions.map(partitionRow));
 }
 
-function showMoment(id, moment, unknown, limit) {
-  if (moment === null) return tile(id, "–", unknown, true);
-  const age = nowS() - moment;
-  const format = age > 43200 ? date : time;
-  tile(id, `${ago(age)} ago`, format.format(moment * 1000), age > limit);
+function showMoment(id, at, unknown, limit) {
+  if (at === null) return tile(id, "–", unknown);
+  const age = nowS() - at;
+  tile(id, `${ago(age)} ago`, moment(at), age > limit);
 }
 
 // Events a second over the last flushes: how far the ledgers moved between what was written when.
@@ -285,7 +287,7 @@ function showBanners(error) {
   const banners = [];
   const { status } = state;
   if (error) {
-    const since = state.lastOk === null ? "" : ` What you see is ${ago(nowS() - state.lastOk)} old.`;
+    const since = state.lastOk === null ? "" : ` What you see is from ${moment(state.lastOk)}.`;
     banners.push(["bad", `No answer from streamgauge: ${error.message}.${since}`]);
   }
   if (status) {
@@ -293,7 +295,7 @@ function showBanners(error) {
     if (status.partitions.length === 0) {
       banners.push(["info", "Nothing is counted yet. An event shows up here a few seconds after it was accepted."]);
     } else if (nowS() - status.data_as_of > STALE_S) {
-      banners.push(["", `These counts are ${ago(nowS() - status.data_as_of)} old: a partition is not being counted.`]);
+      banners.push(["", `These counts are from ${moment(status.data_as_of)}: since then a partition was not counted.`]);
     }
     if (stopped.length) banners.push(["bad", `Stopped: partition ${stopped.join(", ")}. The table below says why.`]);
     if (status.unaccounted !== 0) {
@@ -330,6 +332,8 @@ async function tick() {
     showBanners(null);
   } catch (error) {
     pulse("lost", "not connected");
+    // What is shown grows old all the same.
+    if (state.status) showStatus(state.status);
     showBanners(error);
   }
   running = false;

@@ -22,9 +22,9 @@ function step(max) {
   return Math.max(1, nice * power);
 }
 
-// Seconds between the labels of the time axis, so that a label has about 90 pixels.
+// Seconds between the labels of the time axis, so that a label has room: a date takes more of it than a time.
 function labelStep(span, width) {
-  const most = Math.max(2, Math.floor(width / 90));
+  const most = Math.max(2, Math.floor(width / (span > 86400 ? 110 : 75)));
   const steps = [60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400, 172800, 604800, 2592000];
   return steps.find((s) => span / s <= most) ?? steps[steps.length - 1];
 }

@@ -1,0 +1,212 @@
+//! The log as a table of the embedded file: one partition, one consumer at a time.
+
+mod consumer;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use super::{Consumer, DeadLetter, EventLog, LogError, LogRecord, NewRecord, Stored};
+use crate::embedded::{Config, EmbeddedFile, open_read_only, used_bytes};
+use crate::telemetry::Metrics;
+use async_trait::async_trait;
+use consumer::EmbeddedConsumer;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The one partition.
+const PARTITION: i32 = 0;
+/// Bytes appended between two looks at the size of the file.
+const MEASURED: u64 = 1 << 20;
+/// Records that a scan reads at a time.
+const SCANNED: usize = 1_000;
+
+/// An embedded log. Clones share it.
+#[derive(Clone)]
+pub struct EmbeddedLog {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    file: Arc<EmbeddedFile>,
+    retain_ms: i64,
+    max_bytes: u64,
+    metrics: Arc<Metrics>,
+    /// Size of the file when it was last looked at, and what was appended since.
+    used: AtomicU64,
+    appended: AtomicU64,
+    /// Whether a consumer has the partition.
+    taken: AtomicBool,
+}
+
+impl EmbeddedLog {
+    /// Uses the file, making the log's tables when they are missing.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn open(
+        file: Arc<EmbeddedFile>,
+        config: &Config,
+        metrics: Arc<Metrics>,
+    ) -> Result<EmbeddedLog, LogError> {
+        let used = file.write(|connection| schema::create(connection).and_then(|()| used_bytes(connection))).await?;
+        let inner = Inner {
+            file,
+            retain_ms: i64::try_from(config.retain.as_millis()).unwrap_or(i64::MAX),
+            max_bytes: config.max_bytes.as_u64(),
+            metrics,
+            used: AtomicU64::new(used),
+            appended: AtomicU64::new(0),
+            taken: AtomicBool::new(false),
+        };
+        Ok(EmbeddedLog { inner: Arc::new(inner) })
+    }
+
+    /// Deletes records below an offset, which must be counted: those that were kept long enough, and when the file
+    /// is nearly full the oldest of the others too. In the background; a part of the work at each call.
+    pub fn trim(&self, below_offset: i64, now_ms: i64) {
+        self.inner.after_counting(below_offset, now_ms, false);
+    }
+}
+
+impl Inner {
+    /// Notes how far was counted, if asked to, and trims.
+    fn after_counting(self: &Arc<Self>, below: i64, now_ms: i64, commit: bool) {
+        let this = self.clone();
+        let oldest_ms = now_ms.saturating_sub(self.retain_ms);
+        let handed_in = self.file.try_write(move |connection| {
+            if commit {
+                schema::commit(connection, below)?;
+            }
+            // Nearly full: better to keep counted records for a shorter time than to take no new ones.
+            let nearly_full = this.used() > this.max_bytes / 10 * 9;
+            let deleted = schema::trim(connection, below, oldest_ms, nearly_full)?;
+            if deleted > 0 {
+                this.measured(used_bytes(connection)?);
+            }
+            Ok(())
+        });
+        if !handed_in {
+            tracing::debug!("the embedded file is busy; records are trimmed with the next commit");
+        }
+    }
+
+    fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed) + self.appended.load(Ordering::Relaxed)
+    }
+
+    fn measured(&self, used: u64) {
+        self.appended.store(0, Ordering::Relaxed);
+        self.used.store(used, Ordering::Relaxed);
+    }
+
+    /// Looks at the size now and then, and always when the log seems full.
+    fn room(&self) -> Result<(), LogError> {
+        if self.used() < self.max_bytes {
+            return Ok(());
+        }
+        Err(LogError::Full { max_bytes: self.max_bytes })
+    }
+
+    async fn append(self: &Arc<Self>, records: Vec<NewRecord>) -> Result<(), LogError> {
+        if self.room().is_err() {
+            let used = self.file.write(used_bytes).await?;
+            self.measured(used);
+            self.room()?;
+        }
+        let bytes: usize = records.iter().map(|record| record.key.len() + record.value.len() + 16).sum();
+        let this = self.clone();
+        let write = move |connection: &rusqlite::Connection| {
+            // The time of the append, as a broker would give it, and given in the order of the offsets.
+            schema::append(connection, now_ms(), &records)?;
+            if this.appended.fetch_add(bytes as u64, Ordering::Relaxed) > MEASURED {
+                this.measured(used_bytes(connection)?);
+            }
+            Ok(())
+        };
+        self.file.write(write).await?;
+        self.file.notify();
+        Ok(())
+    }
+}
+
+/// The one place where the embedded log reads the wall clock: it is the broker, whose clock gives the record times.
+#[allow(clippy::disallowed_methods, reason = "a log gives records their time")]
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl EventLog for EmbeddedLog {
+    async fn prepare(&self) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    async fn append(&self, records: Vec<NewRecord>) -> Result<(), LogError> {
+        let begun = Instant::now();
+        let appended = self.inner.append(records).await;
+        match &appended {
+            Ok(()) => self.inner.metrics.log_append_seconds.observe(begun.elapsed().as_secs_f64()),
+            Err(_) => self.inner.metrics.log_errors_total.inc(),
+        }
+        appended
+    }
+
+    fn stored(&self) -> Stored {
+        Stored::Disk
+    }
+
+    async fn dead_letters(&self, letters: &[DeadLetter]) -> Result<(), LogError> {
+        let letters = letters.to_vec();
+        // A dead letter is taken even by a full log: it must not block what comes after it.
+        self.inner.file.write(move |connection| schema::bury(connection, &letters)).await?;
+        Ok(())
+    }
+
+    async fn ready(&self) -> Result<(), LogError> {
+        self.inner.room()
+    }
+
+    async fn partitions(&self) -> Result<i32, LogError> {
+        Ok(1)
+    }
+
+    fn consumer(&self) -> Result<Arc<dyn Consumer>, LogError> {
+        Ok(Arc::new(EmbeddedConsumer::new(self.inner.clone())?))
+    }
+
+    async fn drain(&self, _: Duration) {
+        // An append returns after its commit: nothing is ever under way.
+    }
+}
+
+/// Hands the records of [from, to) of a file's log to `each`, in order. The file may be in use. Blocks.
+///
+/// # Errors
+/// When the file cannot be read, or its log does not hold all of them any more.
+pub fn scan(path: &Path, from: i64, to: i64, each: &mut dyn FnMut(LogRecord<'_>)) -> Result<(), LogError> {
+    let connection = open_read_only(path)?;
+    let mut next = from;
+    loop {
+        let mut hole = None;
+        let count = schema::read(&connection, (next, to), SCANNED, &mut |record| {
+            if record.offset != next {
+                hole = Some(next);
+                return false;
+            }
+            next += 1;
+            each(record);
+            true
+        })?;
+        // Trimmed away, before this scan or during it.
+        if let Some(offset) = hole {
+            return Err(LogError::OutOfRange { partition: PARTITION, offset });
+        }
+        if count == 0 {
+            let gone = next < to.min(schema::end(&connection)?);
+            return if gone { Err(LogError::OutOfRange { partition: PARTITION, offset: next }) } else { Ok(()) };
+        }
+    }
+}

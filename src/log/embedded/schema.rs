@@ -1,0 +1,152 @@
+//! The tables of the embedded log, and every statement on them.
+
+use crate::log::dead_letter::error_text;
+use crate::log::{DeadLetter, LogRecord, NewRecord};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Result, params};
+
+/// AUTOINCREMENT keeps the highest offset ever given out, so one is never given out twice, whatever was deleted.
+/// The first offset is 0. Where a record is, is decided here and not by SQLite, which would begin at 1.
+const TABLES: &str = "
+CREATE TABLE IF NOT EXISTS records (
+    offset INTEGER PRIMARY KEY AUTOINCREMENT,
+    time_ms INTEGER NOT NULL,
+    key,
+    value
+);
+CREATE TABLE IF NOT EXISTS committed (
+    partition INTEGER PRIMARY KEY,
+    offset INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS dead_letters (
+    original_partition INTEGER NOT NULL,
+    original_offset INTEGER NOT NULL,
+    original_timestamp INTEGER,
+    error TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    failed_at INTEGER NOT NULL,
+    key,
+    value,
+    PRIMARY KEY (original_partition, original_offset)
+);";
+
+/// Records that one trim looks at; the next one goes on.
+const TRIMMED: i64 = 10_000;
+
+pub(super) fn create(connection: &Connection) -> Result<()> {
+    connection.execute_batch(TABLES)
+}
+
+/// The offset that the next record gets.
+pub(super) fn end(connection: &Connection) -> Result<i64> {
+    let mut statement = connection.prepare_cached("SELECT seq + 1 FROM sqlite_sequence WHERE name = 'records'")?;
+    Ok(statement.query_row([], |row| row.get(0)).optional()?.unwrap_or(0))
+}
+
+/// The first offset that is kept; the end when nothing is.
+pub(super) fn start(connection: &Connection) -> Result<i64> {
+    let mut statement = connection.prepare_cached("SELECT min(offset) FROM records")?;
+    match statement.query_row([], |row| row.get::<_, Option<i64>>(0))? {
+        Some(start) => Ok(start),
+        None => end(connection),
+    }
+}
+
+pub(super) fn append(connection: &Connection, now_ms: i64, records: &[NewRecord]) -> Result<()> {
+    let mut statement =
+        connection.prepare_cached("INSERT INTO records (offset, time_ms, key, value) VALUES (?1, ?2, ?3, ?4)")?;
+    for (offset, record) in (end(connection)?..).zip(records) {
+        // As text any SQLite tool shows it, and its JSON functions read it.
+        match std::str::from_utf8(&record.value) {
+            Ok(text) => statement.execute(params![offset, now_ms, record.key, text])?,
+            Err(_) => statement.execute(params![offset, now_ms, record.key, record.value])?,
+        };
+    }
+    Ok(())
+}
+
+/// Hands out at most `max` records from `from` on, below `to`, and returns how many there were. `each` returns
+/// whether it wants more.
+pub(super) fn read(
+    connection: &Connection,
+    (from, to): (i64, i64),
+    max: usize,
+    each: &mut dyn FnMut(LogRecord<'_>) -> bool,
+) -> Result<usize> {
+    let mut statement = connection.prepare_cached(
+        "SELECT offset, time_ms, key, value FROM records WHERE offset >= ?1 AND offset < ?2 ORDER BY offset LIMIT ?3",
+    )?;
+    let mut rows = statement.query(params![from, to, i64::try_from(max).unwrap_or(i64::MAX)])?;
+    let mut count = 0;
+    while let Some(row) = rows.next()? {
+        let record = LogRecord {
+            partition: super::PARTITION,
+            offset: row.get(0)?,
+            time_ms: row.get(1)?,
+            key: bytes(row.get_ref(2)?),
+            value: bytes(row.get_ref(3)?),
+        };
+        count += 1;
+        if !each(record) {
+            break;
+        }
+    }
+    Ok(count)
+}
+
+fn bytes(value: ValueRef<'_>) -> Option<&[u8]> {
+    match value {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+pub(super) fn bury(connection: &Connection, letters: &[DeadLetter]) -> Result<()> {
+    let mut statement = connection.prepare_cached(
+        "INSERT OR REPLACE INTO dead_letters
+         (original_partition, original_offset, original_timestamp, error, attempts, failed_at, key, value)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    for letter in letters {
+        statement.execute(params![
+            letter.partition,
+            letter.offset,
+            letter.time_ms,
+            error_text(letter),
+            letter.attempts,
+            letter.failed_at_ms,
+            letter.key,
+            letter.value,
+        ])?;
+    }
+    Ok(())
+}
+
+pub(super) fn committed(connection: &Connection) -> Result<Option<i64>> {
+    let mut statement = connection.prepare_cached("SELECT offset FROM committed WHERE partition = ?1")?;
+    statement.query_row([super::PARTITION], |row| row.get(0)).optional()
+}
+
+pub(super) fn commit(connection: &Connection, offset: i64) -> Result<()> {
+    let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO committed VALUES (?1, ?2)")?;
+    statement.execute(params![super::PARTITION, offset]).map(drop)
+}
+
+/// Deletes records from the beginning on, below `below`: those older than `oldest_ms`, and with `any_age` the others
+/// too, but at most a few thousand at a time. Dead letters go when they are too old. Returns how many records went.
+pub(super) fn trim(connection: &Connection, below: i64, oldest_ms: i64, any_age: bool) -> Result<usize> {
+    let first = start(connection)?;
+    let last = below.min(first.saturating_add(TRIMMED));
+    let mut young = connection.prepare_cached(
+        "SELECT offset FROM records WHERE offset >= ?1 AND offset < ?2 AND time_ms >= ?3 ORDER BY offset LIMIT 1",
+    )?;
+    let keep = match any_age {
+        true => None,
+        // The first young one ends it: the log has no holes.
+        false => young.query_row(params![first, last, oldest_ms], |row| row.get::<_, i64>(0)).optional()?,
+    };
+    let mut letters = connection.prepare_cached("DELETE FROM dead_letters WHERE failed_at < ?1")?;
+    letters.execute([oldest_ms])?;
+    let mut records = connection.prepare_cached("DELETE FROM records WHERE offset < ?1")?;
+    records.execute([keep.unwrap_or(last)])
+}

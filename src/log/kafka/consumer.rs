@@ -1,0 +1,398 @@
+//! One member of the consumer group.
+
+use super::context::{Complaints, settings};
+use super::members::Membership;
+use super::topics::ANSWER;
+use crate::log::{Consumer, Extent, KafkaConfig, LogError, LogRecord, Notice};
+use crate::telemetry::Metrics;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode, RDKafkaErrorCode as Code};
+use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long leaving the group may take. It goes on without us, and at worst the session times out.
+const LEAVE: Duration = Duration::from_secs(3);
+
+/// Receives what happens to the membership, within `poll`.
+struct Context {
+    topic: String,
+    members: Mutex<Membership>,
+    complaints: Complaints,
+}
+
+impl Context {
+    fn members(&self) -> MutexGuard<'_, Membership> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn list(&self, positions: impl IntoIterator<Item = (i32, Offset)>) -> KafkaResult<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in positions {
+            list.add_partition_offset(&self.topic, partition, offset)?;
+        }
+        Ok(list)
+    }
+
+    fn names(&self, partitions: &[i32]) -> KafkaResult<TopicPartitionList> {
+        self.list(partitions.iter().map(|partition| (*partition, Offset::Invalid)))
+    }
+
+    /// Without this answer librdkafka would never go on, so a refusal is worth an error.
+    fn answered(&self, what: &str, answer: KafkaResult<()>) {
+        if let Err(error) = answer {
+            tracing::error!(topic = self.topic, %error, "librdkafka refuses the answer to {what}");
+        }
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.complaints.line(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // The end of a partition comes this way too.
+        if error.rdkafka_error_code() != Some(Code::PartitionEOF) {
+            self.complaints.error(&error, reason);
+        }
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, client: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let partitions: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
+        if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            self.members().assigned(partitions);
+            self.answered("an assignment", client.incremental_assign(&TopicPartitionList::new()));
+            return;
+        }
+        let mut members = self.members();
+        let at_once = members.closing || client.assignment_lost();
+        if let Some(read) = members.revoked(partitions, at_once) {
+            let answer = self.names(&read).and_then(|list| client.incremental_unassign(&list));
+            self.answered("a loss", answer);
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        // They are for lag tools only, and during a rebalance some are refused.
+        if let Err(error) = result {
+            tracing::debug!(topic = self.topic, %error, "the group's offsets were not committed");
+        }
+    }
+}
+
+type Client = BaseConsumer<Context>;
+
+/// See [`Consumer`]; made by [`super::KafkaLog`].
+pub(super) struct KafkaConsumer {
+    brokers: String,
+    client: Mutex<Option<Arc<Client>>>,
+}
+
+impl KafkaConsumer {
+    /// Joins the group, now or once Kafka is there. `number` tells the members of a process apart, `bytes` may be
+    /// fetched in advance.
+    pub(super) fn join(
+        config: &KafkaConfig,
+        number: usize,
+        bytes: u64,
+        metrics: Arc<Metrics>,
+    ) -> Result<KafkaConsumer, LogError> {
+        let context =
+            Context { topic: config.topic.clone(), members: Mutex::default(), complaints: Complaints::new(metrics) };
+        let client: Client = consuming(config, number, bytes)
+            .create_with_context(context)
+            .map_err(|e| LogError::Client(e.to_string()))?;
+        client.subscribe(&[&config.topic]).map_err(|e| LogError::Client(e.to_string()))?;
+        Ok(KafkaConsumer { brokers: config.brokers.clone(), client: Mutex::new(Some(Arc::new(client))) })
+    }
+
+    fn client(&self) -> Result<Arc<Client>, LogError> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(LogError::Closed)
+    }
+
+    fn failed(&self, reason: impl ToString) -> LogError {
+        LogError::Kafka { brokers: self.brokers.clone(), reason: reason.to_string() }
+    }
+
+    /// Reads from these places. To take a partition from librdkafka and give it back is the one way that works in
+    /// every state (a seek is refused once an offset was out of range), and it throws away what was fetched before.
+    fn place(&self, client: &Client, positions: &[(i32, i64)]) -> Result<(), LogError> {
+        if positions.is_empty() {
+            return Ok(());
+        }
+        let context = client.context();
+        let mut members = context.members();
+        let again = members.take_started(&positions.iter().map(|(partition, _)| *partition).collect::<Vec<_>>());
+        let place = || {
+            if !again.is_empty() {
+                client.incremental_unassign(&context.names(&again)?)?;
+            }
+            let to = positions.iter().map(|(partition, offset)| (*partition, Offset::Offset(*offset)));
+            client.incremental_assign(&context.list(to)?)
+        };
+        place().map_err(|e| self.failed(e))?;
+        members.started(positions.iter().map(|(partition, _)| *partition));
+        Ok(())
+    }
+
+    fn unassign(&self, client: &Client, partitions: &[i32]) -> Result<(), LogError> {
+        let context = client.context();
+        let unassign = || {
+            let list = context.names(partitions)?;
+            // A pause would outlast the assignment.
+            if !partitions.is_empty() {
+                client.resume(&list)?;
+            }
+            client.incremental_unassign(&list)
+        };
+        unassign().map_err(|e| self.failed(e))
+    }
+
+    fn note(&self, client: &Client, error: &KafkaError) {
+        let context = client.context();
+        let Some(notice) = notice_of(error) else { return };
+        if matches!(notice, Notice::OutOfRange(_)) {
+            context.complaints.error(error, "partitions are looked up again");
+        }
+        context.members().notice(notice);
+    }
+
+    /// What a list of partitions is answered: one number for each, as `fetch` finds them.
+    fn ask(
+        &self,
+        client: &Client,
+        partitions: &[i32],
+        about: Offset,
+        fetch: impl FnOnce(TopicPartitionList) -> KafkaResult<TopicPartitionList>,
+    ) -> Result<Vec<(i32, Option<i64>)>, LogError> {
+        let context = client.context();
+        let list = context.list(partitions.iter().map(|partition| (*partition, about))).map_err(|e| self.failed(e))?;
+        let answer = fetch(list).map_err(|e| self.failed(e))?;
+        let one = |partition: &i32| {
+            let found = answer.find_partition(&context.topic, *partition);
+            let element = found.ok_or_else(|| self.failed(format!("no answer for partition {partition}")))?;
+            element.error().map_err(|e| self.failed(format!("partition {partition}: {e}")))?;
+            Ok((*partition, if let Offset::Offset(offset) = element.offset() { Some(offset) } else { None }))
+        };
+        partitions.iter().map(one).collect()
+    }
+
+    /// The first or the next offset of each, by one request to each broker. librdkafka hands the marks for beginning
+    /// and end on as the times that stand for them; under read_committed the end is the last stable offset.
+    fn bounds(&self, client: &Client, partitions: &[i32], about: Offset) -> Result<Vec<(i32, i64)>, LogError> {
+        let answers = self.ask(client, partitions, about, |list| client.offsets_for_times(list, ANSWER))?;
+        let known = |(partition, offset): (i32, Option<i64>)| {
+            offset.map(|offset| (partition, offset)).ok_or_else(|| self.failed("an offset is unknown"))
+        };
+        answers.into_iter().map(known).collect()
+    }
+}
+
+/// The settings of a group's member.
+fn consuming(config: &KafkaConfig, number: usize, bytes: u64) -> ClientConfig {
+    let kilobytes = (bytes / 1_024).max(256).to_string();
+    let member = config.instance_id.as_ref().map(|id| format!("{id}-{number}"));
+    let ours = [
+        // The default of a second stalls a full queue: 12.2 s instead of 3.3 s for 4 million records.
+        ("fetch.queue.backoff.ms", "5"),
+        ("queued.min.messages", "10000"),
+        ("fetch.message.max.bytes", "1048576"),
+        ("session.timeout.ms", "10000"),
+    ];
+    let mut fixed = vec![
+        ("group.id", config.group.as_str()),
+        ("queued.max.messages.kbytes", kilobytes.as_str()),
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        ("isolation.level", "read_committed"),
+        ("auto.offset.reset", "error"),
+        ("partition.assignment.strategy", "cooperative-sticky"),
+    ];
+    fixed.extend(member.as_ref().map(|member| ("group.instance.id", member.as_str())));
+    settings(config, &ours, &fixed)
+}
+
+/// What the pipeline has to know of an error; nothing of the end of a partition. An error that does not say which
+/// partition it concerns, and might have cost one its place, concerns all of them.
+fn notice_of(error: &KafkaError) -> Option<Notice> {
+    let code = match error {
+        KafkaError::PartitionEOF(_) => return None,
+        KafkaError::MessageConsumptionFatal(code) => {
+            return Some(Notice::Failed(format!("{code}: this member cannot go on; restart the process")));
+        }
+        error => error.rdkafka_error_code(),
+    };
+    match code {
+        Some(code) if is_elsewhere(code) => Some(Notice::Failed(error.to_string())),
+        _ => Some(Notice::OutOfRange(None)),
+    }
+}
+
+/// Errors of connections, of the group and of rights: the client tries again by itself, its positions stand.
+fn is_elsewhere(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::Resolve
+            | Code::OperationTimedOut
+            | Code::RequestTimedOut
+            | Code::TimedOutQueue
+            | Code::WaitingForCoordinator
+            | Code::CoordinatorLoadInProgress
+            | Code::CoordinatorNotAvailable
+            | Code::NotCoordinator
+            | Code::RebalanceInProgress
+            | Code::UnknownMemberId
+            | Code::IllegalGeneration
+            | Code::PollExceeded
+            | Code::SSL
+            | Code::Authentication
+            | Code::SaslAuthenticationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::TopicAuthorizationFailed
+    )
+}
+
+pub(super) fn record<'a>(message: &'a BorrowedMessage<'_>) -> LogRecord<'a> {
+    LogRecord {
+        partition: message.partition(),
+        offset: message.offset(),
+        time_ms: message.timestamp().to_millis(),
+        key: message.key(),
+        value: message.payload(),
+    }
+}
+
+impl Consumer for KafkaConsumer {
+    fn poll(&self, timeout: Duration, max: usize, each: &mut dyn FnMut(LogRecord<'_>)) -> Vec<Notice> {
+        let Ok(client) = self.client() else { return Vec::new() };
+        let context = client.context();
+        let (mut handed_out, mut wait) = (0, timeout);
+        // Looked at once: what changes it is called by this thread, or within `client.poll`, which then ends the wait.
+        while handed_out < max {
+            match client.poll(wait) {
+                None => break,
+                Some(Err(error)) => self.note(&client, &error),
+                Some(Ok(message)) => {
+                    let members = context.members();
+                    let withheld = members.withholds() && members.withheld(message.partition());
+                    drop(members);
+                    if !withheld {
+                        each(record(&message));
+                        handed_out += 1;
+                    }
+                }
+            }
+            wait = Duration::ZERO;
+        }
+        context.members().notices()
+    }
+
+    fn start(&self, positions: &[(i32, i64)]) -> Result<(), LogError> {
+        let client = self.client()?;
+        let context = client.context();
+        let placed = context.members().place(positions);
+        self.place(&client, &placed)?;
+        let partitions: Vec<i32> = placed.iter().map(|(partition, _)| *partition).collect();
+        self.resume(&partitions)
+    }
+
+    fn seek(&self, partition: i32, offset: i64) -> Result<(), LogError> {
+        let client = self.client()?;
+        let mut members = client.context().members();
+        if !members.is_started(partition) {
+            return Ok(());
+        }
+        let placed = members.place(&[(partition, offset)]);
+        drop(members);
+        self.place(&client, &placed)
+    }
+
+    fn pause(&self, partitions: &[i32]) -> Result<(), LogError> {
+        let client = self.client()?;
+        let context = client.context();
+        let list = context.names(&context.members().read_of(partitions)).map_err(|e| self.failed(e))?;
+        client.pause(&list).map_err(|e| self.failed(e))
+    }
+
+    fn resume(&self, partitions: &[i32]) -> Result<(), LogError> {
+        let client = self.client()?;
+        let context = client.context();
+        let list = context.names(&context.members().read_of(partitions)).map_err(|e| self.failed(e))?;
+        client.resume(&list).map_err(|e| self.failed(e))
+    }
+
+    fn release(&self, partitions: &[i32]) -> Result<(), LogError> {
+        let client = self.client()?;
+        let released = client.context().members().released(partitions);
+        if let Some(read) = released {
+            self.unassign(&client, &read)?;
+        }
+        let parked = client.context().members().unpark();
+        self.place(&client, &parked)
+    }
+
+    fn commit(&self, positions: &[(i32, i64)]) {
+        let Ok(client) = self.client() else { return };
+        if positions.is_empty() {
+            return;
+        }
+        let to = positions.iter().map(|(partition, offset)| (*partition, Offset::Offset(*offset)));
+        let committed = client.context().list(to).and_then(|list| client.commit(&list, CommitMode::Async));
+        if let Err(error) = committed {
+            tracing::debug!(%error, "the group's offsets are not committed");
+        }
+    }
+
+    fn extents(&self, partitions: &[i32]) -> Result<Vec<Extent>, LogError> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let client = self.client()?;
+        let starts = self.bounds(&client, partitions, Offset::Beginning)?;
+        let ends = self.bounds(&client, partitions, Offset::End)?;
+        let committed =
+            self.ask(&client, partitions, Offset::Invalid, |list| client.committed_offsets(list, ANSWER))?;
+        let both = starts.into_iter().zip(ends).zip(committed);
+        Ok(both
+            .map(|(((partition, start), (_, end)), (_, committed))| Extent { partition, start, end, committed })
+            .collect())
+    }
+
+    fn ends(&self, partitions: &[i32]) -> Result<Vec<(i32, i64)>, LogError> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.bounds(&*self.client()?, partitions, Offset::End)
+    }
+
+    fn close(&self) {
+        let Some(client) = self.client.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let read = client.context().members().close();
+        // It answers a revocation that waits, too. Refused after a fatal error: then there is nothing to give up.
+        let _ = self.unassign(&client, &read);
+        let (left, has_left) = sync_channel(1);
+        let leaving = std::thread::Builder::new().name("leave-group".to_owned()).spawn(move || {
+            drop(client);
+            let _ = left.send(());
+        });
+        if leaving.is_err() || has_left.recv_timeout(LEAVE).is_err() {
+            tracing::warn!("the consumer group was not left in time; its session will time out");
+        }
+    }
+}
+
+impl Drop for KafkaConsumer {
+    fn drop(&mut self) {
+        // Leaving needs the membership's answers, which only `close` gives.
+        self.close();
+    }
+}

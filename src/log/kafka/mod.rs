@@ -1,0 +1,193 @@
+//! The log as a Kafka topic, by librdkafka.
+
+mod consumer;
+mod context;
+mod members;
+mod producer;
+mod scan;
+mod topics;
+
+pub use scan::scan;
+
+use super::dead_letter::{self, Cut, KEEP};
+use super::{Consumer, DeadLetter, EventLog, KafkaConfig, LogError, NewRecord, Stored};
+use crate::telemetry::Metrics;
+use async_trait::async_trait;
+use consumer::KafkaConsumer;
+use context::{Complaints, settings};
+use futures_util::future::try_join_all;
+use producer::{Outgoing, Producer};
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::Producer as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a topic that was just created may take until every broker knows it, and how often to look.
+const SHOWN: Duration = Duration::from_secs(15);
+const SHOWN_LOOK: Duration = Duration::from_millis(100);
+/// Largest record that the client hands to the broker, who then decides. librdkafka's own limit is 1,000,000 bytes.
+const DEAD_LETTER_BYTES: &str = "100000000";
+
+/// Appends to a topic, makes members of the consumer group. Works, and says so, while Kafka is away.
+pub struct KafkaLog {
+    config: KafkaConfig,
+    metrics: Arc<Metrics>,
+    events: Arc<Producer>,
+    dead: Arc<Producer>,
+    /// Members so far: their static names end in it.
+    members: AtomicUsize,
+    workers: AtomicUsize,
+}
+
+impl KafkaLog {
+    /// Sets the clients up. They connect by themselves, now or once Kafka is there.
+    ///
+    /// # Errors
+    /// When the configuration cannot work.
+    pub fn connect(config: &KafkaConfig, metrics: Arc<Metrics>) -> Result<KafkaLog, LogError> {
+        config.validate()?;
+        let complaints = Arc::new(Complaints::new(metrics.clone()));
+        let events = Producer::new(config.topic.clone(), producing(config, &[]), complaints.clone())?;
+        let dead = producing(config, &[("message.max.bytes", DEAD_LETTER_BYTES)]);
+        let dead = Producer::new(config.dead_letter_topic(), dead, complaints)?;
+        Ok(KafkaLog {
+            config: config.clone(),
+            metrics,
+            events: Arc::new(events),
+            dead: Arc::new(dead),
+            members: AtomicUsize::new(0),
+            workers: AtomicUsize::new(std::thread::available_parallelism().map_or(1, usize::from)),
+        })
+    }
+
+    /// Among how many consumers the budget of fetched bytes is shared; before the consumers are made. One for each
+    /// core unless this says otherwise.
+    pub fn share_among(&self, workers: usize) {
+        self.workers.store(workers.max(1), Ordering::Relaxed);
+    }
+
+    /// Asks for the number of partitions of the topic, or of another one; `None` when it is missing.
+    async fn look(&self, topic: &str) -> Result<Option<i32>, LogError> {
+        let (client, brokers, topic) = (self.events.client(), self.config.brokers.clone(), topic.to_owned());
+        let asked = tokio::task::spawn_blocking(move || topics::partitions(client.client(), &brokers, &topic));
+        asked.await.map_err(|e| LogError::Client(e.to_string()))?
+    }
+
+    async fn make(&self, topic: &str, dead_letters: bool) -> Result<(), LogError> {
+        if self.look(topic).await?.is_some() {
+            return Ok(());
+        }
+        if !self.config.create_topics {
+            return Err(LogError::NoTopic(topic.to_owned()));
+        }
+        topics::create(&self.config, topic, dead_letters).await?;
+        let begun = Instant::now();
+        while self.look(topic).await?.is_none() {
+            if begun.elapsed() >= SHOWN {
+                let reason = format!("it was created but is not there after {SHOWN:?}");
+                return Err(LogError::Create { topic: topic.to_owned(), reason });
+            }
+            tokio::time::sleep(SHOWN_LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Stores one dead letter, cutting off more with every refusal. Letters of one batch are refused together, so one
+    /// that is small is sent again as it is.
+    async fn bury(&self, letter: &DeadLetter) -> Result<(), LogError> {
+        let mut refused = Ok(());
+        for keep in KEEP {
+            let cut = Cut::to(letter, *keep);
+            let pairs = dead_letter::headers(letter, &self.config.topic, cut.note(letter));
+            let headers = producer::headers(pairs.iter().map(|(name, value)| (*name, value.as_str())));
+            let record = Outgoing { key: cut.key, value: cut.value, headers };
+            refused = self.dead.send(std::iter::once(record)).await;
+            if !matches!(refused, Err(LogError::TooLarge)) {
+                break;
+            }
+        }
+        refused
+    }
+}
+
+fn producing(config: &KafkaConfig, ours: &[(&str, &str)]) -> ClientConfig {
+    let mut all = vec![
+        ("linger.ms", "2"),
+        ("compression.type", "lz4"),
+        ("message.timeout.ms", "15000"),
+        // Ingest says 503 long before: this bounds memory, not throughput.
+        ("queue.buffering.max.kbytes", "65536"),
+        ("queue.buffering.max.messages", "200000"),
+    ];
+    all.extend(ours);
+    let fixed = [
+        ("acks", "all"),
+        ("enable.idempotence", "true"),
+        ("partitioner", "murmur2_random"),
+        // Else a question about a missing topic would make it, with the broker's defaults.
+        ("allow.auto.create.topics", "false"),
+    ];
+    settings(config, &all, &fixed)
+}
+
+#[async_trait]
+impl EventLog for KafkaLog {
+    async fn prepare(&self) -> Result<(), LogError> {
+        self.make(&self.config.topic, false).await?;
+        self.make(&self.config.dead_letter_topic(), true).await
+    }
+
+    async fn append(&self, records: Vec<NewRecord>) -> Result<(), LogError> {
+        let begun = Instant::now();
+        let outgoing = records.iter().map(|record| {
+            let version = record.event_version.to_string();
+            let pairs = [
+                ("event_type", record.event_type.as_str()),
+                ("event_version", version.as_str()),
+                ("content-type", "application/json"),
+            ];
+            let headers = producer::headers(pairs);
+            Outgoing { key: Some(record.key.as_bytes()), value: Some(&record.value), headers }
+        });
+        self.events.send(outgoing).await?;
+        self.metrics.log_append_seconds.observe(begun.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    fn stored(&self) -> Stored {
+        Stored::Kafka
+    }
+
+    async fn dead_letters(&self, letters: &[DeadLetter]) -> Result<(), LogError> {
+        try_join_all(letters.iter().map(|letter| self.bury(letter))).await.map(drop)
+    }
+
+    async fn ready(&self) -> Result<(), LogError> {
+        match self.look(&self.config.topic).await? {
+            Some(_) => Ok(()),
+            None => Err(LogError::NoTopic(self.config.topic.clone())),
+        }
+    }
+
+    async fn partitions(&self) -> Result<i32, LogError> {
+        self.look(&self.config.topic).await?.ok_or_else(|| LogError::NoTopic(self.config.topic.clone()))
+    }
+
+    fn consumer(&self) -> Result<Arc<dyn Consumer>, LogError> {
+        let number = self.members.fetch_add(1, Ordering::Relaxed);
+        let share = self.config.fetch_bytes.as_u64() / self.workers.load(Ordering::Relaxed) as u64;
+        Ok(Arc::new(KafkaConsumer::join(&self.config, number, share, self.metrics.clone())?))
+    }
+
+    async fn drain(&self, timeout: Duration) {
+        let (events, dead) = (self.events.clone(), self.dead.clone());
+        let begun = Instant::now();
+        let flushed = tokio::task::spawn_blocking(move || {
+            events.flush(timeout);
+            dead.flush(timeout.saturating_sub(begun.elapsed()));
+        });
+        // It fails only when the runtime ends before it.
+        drop(flushed.await);
+    }
+}

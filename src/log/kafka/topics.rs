@@ -1,0 +1,60 @@
+//! Whether the topics are there, and making them.
+
+use super::context::settings;
+use crate::log::{KafkaConfig, LogError};
+use rdkafka::ClientContext;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::{Client, DefaultClientContext};
+use rdkafka::error::RDKafkaErrorCode;
+use std::time::Duration;
+
+/// Longest wait for an answer about topics.
+pub(super) const ANSWER: Duration = Duration::from_secs(5);
+/// A dead letter is a record that the topic took, and headers: its topic takes far more than the default 1 MiB.
+const DEAD_LETTER_BYTES: &str = "16777216";
+
+/// How many partitions a topic has; `None` when there is no such topic. Blocks.
+pub(super) fn partitions<C: ClientContext>(
+    client: &Client<C>,
+    brokers: &str,
+    topic: &str,
+) -> Result<Option<i32>, LogError> {
+    let failed = |reason: String| LogError::Kafka { brokers: brokers.to_owned(), reason };
+    let metadata = client.fetch_metadata(Some(topic), ANSWER).map_err(|e| failed(e.to_string()))?;
+    let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
+    match found.error().map(RDKafkaErrorCode::from) {
+        // While a leader is elected the partitions are known all the same.
+        None | Some(RDKafkaErrorCode::LeaderNotAvailable) => {}
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => return Ok(None),
+        Some(code) => return Err(failed(format!("topic `{topic}`: {code}"))),
+    }
+    let count = i32::try_from(found.partitions().len()).unwrap_or(i32::MAX);
+    Ok((count > 0).then_some(count))
+}
+
+/// Creates a topic whose record times are the broker's. That it is there already is fine.
+pub(super) async fn create(config: &KafkaConfig, topic: &str, dead_letters: bool) -> Result<(), LogError> {
+    let failed = |reason: String| LogError::Create { topic: topic.to_owned(), reason };
+    let admin: AdminClient<DefaultClientContext> =
+        settings(config, &[], &[]).create().map_err(|e| LogError::Client(e.to_string()))?;
+    let retention = config.retention.as_millis().to_string();
+    let mut new = NewTopic::new(topic, config.partitions, TopicReplication::Fixed(config.replication))
+        .set("message.timestamp.type", "LogAppendTime")
+        .set("retention.ms", &retention);
+    if dead_letters {
+        new = new.set("max.message.bytes", DEAD_LETTER_BYTES);
+    }
+    let options = AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER));
+    let answers = admin.create_topics([&new], &options).await.map_err(|e| failed(e.to_string()))?;
+    // The client joins its thread when it goes: nothing for an async task.
+    tokio::task::spawn_blocking(move || drop(admin));
+    match answers.into_iter().next() {
+        Some(Ok(_)) => {
+            tracing::info!(topic, partitions = config.partitions, replication = config.replication, "topic created");
+            Ok(())
+        }
+        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
+        Some(Err((_, code))) => Err(failed(code.to_string())),
+        None => Err(failed("no answer".to_owned())),
+    }
+}

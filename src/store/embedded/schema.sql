@@ -1,0 +1,57 @@
+-- The counts of the embedded store. Times of buckets are unix seconds, others milliseconds.
+-- STRICT: a number stays a number, and a sum that overflows is an error instead of a float.
+
+CREATE TABLE IF NOT EXISTS store_layout (
+  name TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS store_partition (
+  topic TEXT NOT NULL,
+  partition INTEGER NOT NULL,
+  start_offset INTEGER,
+  next_offset INTEGER,
+  watermark INTEGER,
+  high_watermark INTEGER,
+  partitions INTEGER NOT NULL,
+  state TEXT NOT NULL,
+  reason TEXT,
+  updated_at INTEGER NOT NULL,
+  fingerprint TEXT,
+  consumed INTEGER NOT NULL DEFAULT 0,
+  counted INTEGER NOT NULL DEFAULT 0,
+  duplicate INTEGER NOT NULL DEFAULT 0,
+  filtered INTEGER NOT NULL DEFAULT 0,
+  expired INTEGER NOT NULL DEFAULT 0,
+  dead_lettered INTEGER NOT NULL DEFAULT 0,
+  skipped INTEGER NOT NULL DEFAULT 0,
+  lost INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (topic, partition)
+) STRICT, WITHOUT ROWID;
+
+-- A counter's window, and how many seconds after its start a bucket of it is deleted.
+CREATE TABLE IF NOT EXISTS store_series (
+  series INTEGER PRIMARY KEY,
+  counter TEXT NOT NULL,
+  window TEXT NOT NULL,
+  lasts INTEGER NOT NULL,
+  UNIQUE (counter, window)
+) STRICT;
+
+-- `total` includes `other`; `keys` is how many rows of store_key the bucket has.
+CREATE TABLE IF NOT EXISTS store_sum (
+  series INTEGER NOT NULL,
+  start INTEGER NOT NULL,
+  total INTEGER NOT NULL,
+  other INTEGER NOT NULL,
+  keys INTEGER NOT NULL,
+  PRIMARY KEY (series, start)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS store_key (
+  series INTEGER NOT NULL,
+  start INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  count INTEGER NOT NULL,
+  PRIMARY KEY (series, start, key)
+) STRICT, WITHOUT ROWID;

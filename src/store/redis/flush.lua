@@ -1,0 +1,165 @@
+-- Adds what some partitions of one shard counted, and moves their offsets; or writes nothing at all.
+--
+-- KEYS: the hash of each partition; then for each bucket its sum and, if it has keys, its keys.
+-- ARGV: the time in ms, the number of partitions, the number of buckets;
+--   for each partition: the next_offset that must be stored ('' = none), whether it counted ('1' or '0'), from, to,
+--     watermark ('' = none), fingerprint ('' = none), high_watermark ('' = unknown), partitions, state, reason, and
+--     the ledger in the order of LEDGER;
+--   for each bucket: total, when it expires, max_keys, how many keys; then key and count of each.
+-- Answers {'applied'}, or {'conflict', the stored next_offset of each partition ('' = none)}.
+--
+-- A script is not rolled back: everything is read and checked before the first write. Offsets and counts stay
+-- strings, for a Lua number loses digits above 2^53.
+
+local LEDGER = {'consumed', 'counted', 'duplicate', 'filtered', 'expired', 'dead_lettered', 'skipped', 'lost'}
+local CHUNK = 1000 -- fields of one command: `unpack` puts them on a stack that ends at about 8,000
+
+local problem
+
+local function wrong(key, what)
+  problem = problem or redis.error_reply('CORRUPT ' .. key .. ': ' .. what)
+end
+
+local function called(key, ...)
+  local reply = redis.pcall(...)
+  if type(reply) == 'table' and reply.err then
+    if string.find(reply.err, 'WRONGTYPE', 1, true) then
+      wrong(key, 'is no hash')
+    end
+    problem = problem or reply
+    return nil
+  end
+  return reply
+end
+
+local function fields(key, names)
+  local found = {}
+  for first = 1, #names, CHUNK do
+    local last = math.min(first + CHUNK - 1, #names)
+    local values = called(key, 'HMGET', key, unpack(names, first, last))
+    if not values then return nil end
+    for i = 1, last - first + 1 do
+      found[first + i - 1] = values[i]
+    end
+  end
+  return found
+end
+
+-- HINCRBY takes what this lets through, and the sum of two such numbers fits 64 bits.
+local function check_count(key, field, value)
+  if value and value ~= '0' and not (#value <= 18 and string.find(value, '^[1-9]%d*$')) then
+    wrong(key, 'field ' .. field .. ' is no count that can be added to')
+  end
+end
+
+local function is_integer(value)
+  return value == '0' or string.find(value, '^%-?[1-9]%d*$')
+end
+
+local function less(a, b)
+  local minus_a, minus_b = string.sub(a, 1, 1) == '-', string.sub(b, 1, 1) == '-'
+  if minus_a ~= minus_b then return minus_a end
+  if minus_a then a, b = string.sub(b, 2), string.sub(a, 2) end
+  if #a ~= #b then return #a < #b end
+  return a < b
+end
+
+-- What to write, gathered while checking.
+local writes = 0
+local keys, names, counts = {}, {}, {}
+local function add(key, field, n)
+  writes = writes + 1
+  keys[writes], names[writes], counts[writes] = key, field, n
+end
+
+local now_ms, partitions, buckets = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local at = 3 -- the last of ARGV that was taken
+
+local parts, answer, conflict = {}, {'conflict'}, false
+local PARTITION = {'next_offset', 'watermark', unpack(LEDGER)}
+for p = 1, partitions do
+  local part = {
+    key = KEYS[p], expected = ARGV[at + 1], counted = ARGV[at + 2] == '1', from = ARGV[at + 3], to = ARGV[at + 4],
+    watermark = ARGV[at + 5], fingerprint = ARGV[at + 6], high_watermark = ARGV[at + 7], partitions = ARGV[at + 8],
+    state = ARGV[at + 9], reason = ARGV[at + 10],
+  }
+  at = at + 10
+  local stored = fields(part.key, PARTITION)
+  if not stored then return problem end
+  part.next, part.stored_watermark = stored[1] or '', stored[2] or ''
+  answer[p + 1] = part.next
+  conflict = conflict or part.next ~= part.expected
+  if part.stored_watermark ~= '' and not is_integer(part.stored_watermark) then
+    wrong(part.key, 'field watermark is no time')
+  end
+  for i, name in ipairs(LEDGER) do
+    check_count(part.key, name, stored[i + 2])
+    if part.counted then add(part.key, name, ARGV[at + i]) end
+  end
+  at = at + #LEDGER
+  parts[p] = part
+end
+if conflict then return answer end
+
+local key_at = partitions -- the last of KEYS that was taken
+local expiries = {}
+for _ = 1, buckets do
+  local sum_key, total, expires = KEYS[key_at + 1], ARGV[at + 1], ARGV[at + 2]
+  local max_keys, count = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
+  key_at, at = key_at + 1, at + 4
+  local sum = fields(sum_key, {'total', 'other'})
+  if not sum then return problem end
+  check_count(sum_key, 'total', sum[1])
+  check_count(sum_key, 'other', sum[2])
+  add(sum_key, 'total', total)
+  if not sum[2] then add(sum_key, 'other', '0') end -- a reader finds both fields
+  expiries[#expiries + 1] = {sum_key, expires}
+  if count > 0 then
+    local keys_key, touched, added = KEYS[key_at + 1], {}, {}
+    for i = 1, count do
+      touched[i], added[i] = ARGV[at + 2 * i - 1], ARGV[at + 2 * i]
+    end
+    key_at, at = key_at + 1, at + 2 * count
+    local present = fields(keys_key, touched)
+    local held = present and called(keys_key, 'HLEN', keys_key)
+    if not held then return problem end
+    for i = 1, count do
+      check_count(keys_key, 'of a key', present[i])
+      if present[i] then
+        add(keys_key, touched[i], added[i])
+      elseif held < max_keys then
+        held = held + 1
+        add(keys_key, touched[i], added[i])
+      else
+        add(sum_key, 'other', added[i])
+      end
+    end
+    expiries[#expiries + 1] = {keys_key, expires}
+  end
+end
+if problem then return problem end
+
+for i = 1, writes do
+  redis.call('HINCRBY', keys[i], names[i], counts[i])
+end
+for _, expiry in ipairs(expiries) do
+  redis.call('EXPIREAT', expiry[1], expiry[2])
+end
+for _, part in ipairs(parts) do
+  local set = {'partitions', part.partitions, 'state', part.state, 'reason', part.reason, 'updated_at', now_ms}
+  local function put(name, value)
+    set[#set + 1] = name
+    set[#set + 1] = value
+  end
+  if part.high_watermark ~= '' then put('high_watermark', part.high_watermark) end
+  if part.counted then
+    put('next_offset', part.to)
+    if part.next == '' then put('start_offset', part.from) end
+    if part.fingerprint ~= '' then put('fingerprint', part.fingerprint) end
+    if part.watermark ~= '' and (part.stored_watermark == '' or less(part.stored_watermark, part.watermark)) then
+      put('watermark', part.watermark)
+    end
+  end
+  redis.call('HSET', part.key, unpack(set))
+end
+return {'applied'}

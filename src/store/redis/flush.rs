@@ -1,0 +1,80 @@
+use super::RedisStore;
+use crate::store::merged::{Addition, cells, merged};
+use crate::store::{Flush, Flushed, PartitionFlush, StoreError};
+use ::redis::ScriptInvocation;
+
+impl RedisStore {
+    pub(super) async fn flush_once(&self, flush: &Flush) -> Result<Flushed, StoreError> {
+        let additions = merged(flush, &self.counters, self.shards)?;
+        let mut script = self.flush.prepare_invoke();
+        script.arg(flush.now_ms).arg(flush.parts.len()).arg(additions.len());
+        for part in &flush.parts {
+            script.key(self.names.partition(flush.shard, &flush.topic, part.partition));
+            add_part(&mut script, part);
+        }
+        for addition in &additions {
+            self.add_bucket(&mut script, flush.shard, addition);
+        }
+        let answer: Vec<String> = self.link.script(&script).await?;
+        match answer.split_first() {
+            Some((word, [])) if word == "applied" => Ok(Flushed::Applied { cells: cells(&additions) }),
+            Some((word, stored)) if word == "conflict" && stored.len() == flush.parts.len() => {
+                let offsets = flush.parts.iter().zip(stored);
+                offsets
+                    .map(|(part, text)| Ok((part.partition, self.offset(part, text)?)))
+                    .collect::<Result<_, _>>()
+                    .map(Flushed::Conflict)
+            }
+            _ => Err(self.corrupt(format!("the flush script answered {answer:?}"))),
+        }
+    }
+
+    fn add_bucket(&self, script: &mut ScriptInvocation<'_>, shard: u32, addition: &Addition) {
+        let Addition { counter, window, start, .. } = addition;
+        script.key(self.names.sum(shard, counter, window, *start));
+        script.arg(addition.total).arg(addition.expires_at()).arg(addition.max_keys).arg(addition.keys.len());
+        if addition.keys.is_empty() {
+            return;
+        }
+        script.key(self.names.keys(shard, counter, window, *start));
+        for (key, n) in &addition.keys {
+            script.arg(key.as_ref()).arg(*n);
+        }
+    }
+
+    fn offset(&self, part: &PartitionFlush, text: &str) -> Result<Option<i64>, StoreError> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let offset = text.parse().map(Some);
+        offset.map_err(|_| self.corrupt(format!("next_offset of partition {} is {text:?}", part.partition)))
+    }
+
+    pub(super) fn corrupt(&self, problem: String) -> StoreError {
+        StoreError::Corrupt { place: self.place.what.clone(), problem }
+    }
+}
+
+fn add_part(script: &mut ScriptInvocation<'_>, part: &PartitionFlush) {
+    script.arg(text(part.expected));
+    match &part.segment {
+        None => {
+            script.arg(["0", "", "", "", ""].as_slice());
+        }
+        Some(segment) => {
+            script.arg("1").arg(segment.from).arg(segment.to);
+            script.arg(text(segment.watermark.ms())).arg(text(segment.fingerprint));
+        }
+    }
+    let condition = &part.condition;
+    script.arg(text(condition.high_watermark)).arg(condition.partitions).arg(condition.state.name());
+    script.arg(condition.reason.as_deref().unwrap_or_default());
+    let ledger = part.segment.as_ref().map(|segment| segment.ledger).unwrap_or_default();
+    for (_, n) in ledger.fields() {
+        script.arg(n);
+    }
+}
+
+fn text(value: Option<impl ToString>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}

@@ -1,0 +1,113 @@
+//! The connection: made when it is first needed, shared by all callers, and made anew when it fails.
+//!
+//! The client's own manager of connections is not used: it keeps a connection whose replies time out, and after a
+//! refused login it never tries again. Both would take a restart to put right.
+
+use super::problem::{needs_new_connection, store_error};
+use crate::store::{RedisUrl, StoreError};
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisResult, ScriptInvocation};
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+const CONNECT: Duration = Duration::from_secs(2);
+/// Longer than the pause that a fork for a snapshot causes.
+const RESPONSE: Duration = Duration::from_secs(5);
+/// Callers that queued behind a failed attempt share its answer instead of each waiting through one of their own.
+const SHARED_FAILURE: Duration = Duration::from_millis(100);
+
+pub(super) struct Link {
+    client: Client,
+    config: AsyncConnectionConfig,
+    place: String,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    generation: u64,
+    connection: Option<MultiplexedConnection>,
+    failed: Option<(Instant, StoreError)>,
+}
+
+impl Link {
+    pub(super) fn new(url: &RedisUrl) -> Result<Link, StoreError> {
+        let place = url.to_string();
+        let client = url.client().map_err(|error| store_error(&place, &error))?;
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(RESPONSE));
+        Ok(Link { client, config, place, state: Mutex::default() })
+    }
+
+    /// Where it leads, without the password.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    pub(super) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        let (generation, mut connection) = self.connection().await?;
+        let result = command.query_async(&mut connection).await;
+        self.settled(generation, result).await
+    }
+
+    pub(super) async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, StoreError> {
+        let (generation, mut connection) = self.connection().await?;
+        let result = pipeline.query_async(&mut connection).await;
+        self.settled(generation, result).await
+    }
+
+    /// By its hash, and with its text when Redis does not know it (any more).
+    pub(super) async fn script<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, StoreError> {
+        let (generation, mut connection) = self.connection().await?;
+        let result = script.invoke_async(&mut connection).await;
+        self.settled(generation, result).await
+    }
+
+    async fn connection(&self) -> Result<(u64, MultiplexedConnection), StoreError> {
+        let asked = Instant::now();
+        let mut state = self.state.lock().await;
+        if let Some(connection) = &state.connection {
+            return Ok((state.generation, connection.clone()));
+        }
+        if let Some((at, error)) = &state.failed
+            && (*at >= asked || at.elapsed() < SHARED_FAILURE)
+        {
+            return Err(error.clone());
+        }
+        match self.connect().await {
+            Ok(connection) => {
+                state.generation += 1;
+                state.connection = Some(connection.clone());
+                state.failed = None;
+                Ok((state.generation, connection))
+            }
+            Err(error) => {
+                state.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<MultiplexedConnection, StoreError> {
+        let connecting = self.client.get_multiplexed_async_connection_with_config(&self.config);
+        // The client's own limit is for the socket; a server that accepts and says nothing must not hold us either.
+        match tokio::time::timeout(CONNECT + RESPONSE, connecting).await {
+            Ok(result) => result.map_err(|error| store_error(&self.place, &error)),
+            Err(_) => Err(StoreError::Unavailable {
+                place: self.place.clone(),
+                problem: "it accepts connections but does not answer".to_owned(),
+            }),
+        }
+    }
+
+    async fn settled<T>(&self, generation: u64, result: RedisResult<T>) -> Result<T, StoreError> {
+        let Err(error) = result else { return result.map_err(|error| store_error(&self.place, &error)) };
+        if needs_new_connection(&error) {
+            let mut state = self.state.lock().await;
+            if state.generation == generation {
+                state.connection = None;
+            }
+        }
+        Err(store_error(&self.place, &error))
+    }
+}

@@ -1,0 +1,41 @@
+/// Names of keys. `{shard}` is a hash tag: all keys that one flush touches are in one slot of a cluster.
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    prefix: String,
+}
+
+impl Names {
+    pub(super) fn new(prefix: &str) -> Names {
+        Names { prefix: prefix.to_owned() }
+    }
+
+    pub(super) fn layout(&self) -> String {
+        format!("{}:{{0}}:layout", self.prefix)
+    }
+
+    pub(super) fn partition(&self, shard: u32, topic: &str, partition: i32) -> String {
+        format!("{}:{{{shard}}}:partition:{topic}:{partition}", self.prefix)
+    }
+
+    pub(super) fn sum(&self, shard: u32, counter: &str, window: &str, start: i64) -> String {
+        format!("{}:{{{shard}}}:sum:{counter}:{window}:{start}", self.prefix)
+    }
+
+    pub(super) fn keys(&self, shard: u32, counter: &str, window: &str, start: i64) -> String {
+        format!("{}:{{{shard}}}:keys:{counter}:{window}:{start}", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_what_readers_of_the_store_rely_on() {
+        let names = Names::new("sg");
+        assert_eq!(names.layout(), "sg:{0}:layout");
+        assert_eq!(names.partition(1, "user.events", 3), "sg:{1}:partition:user.events:3");
+        assert_eq!(names.sum(0, "page_views", "10s", 1_760_000_000), "sg:{0}:sum:page_views:10s:1760000000");
+        assert_eq!(names.keys(0, "page_views", "10s", 1_760_000_000), "sg:{0}:keys:page_views:10s:1760000000");
+    }
+}
