@@ -6,8 +6,13 @@
     reason = "a test that cannot go on says so by failing, in its helpers too"
 )]
 
+mod away;
+mod bad_input;
 mod compose;
+mod config;
 mod kill;
+mod million;
+mod page;
 mod services;
 mod spine;
 mod support;

@@ -49,8 +49,13 @@ async fn post_every_form(doors: &Doors, stored: &str) {
     assert_eq!(doors.post(&json!({"events": visitors.events(20)})).await["accepted"], 20);
 
     let lines = |events: Vec<Value>| events.iter().map(|event| format!("{event}\n")).collect::<String>();
-    for content_type in ["application/x-ndjson", "text/plain;charset=UTF-8", "application/json; charset=utf-8"] {
-        let body = lines(visitors.events(5));
+    let (ndjson, text) = (lines(visitors.events(5)), lines(visitors.events(5)));
+    let array = json!(visitors.events(5)).to_string();
+    for (content_type, body) in [
+        ("application/x-ndjson", ndjson),
+        ("text/plain;charset=UTF-8", text),
+        ("application/json; charset=utf-8", array),
+    ] {
         let answer = doors.send(doors.events(content_type, body)).await.expect(202);
         assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(5), &json!(0)), "{content_type}: {answer}");
     }
