@@ -4,9 +4,9 @@ use crate::admin::Admin;
 use crate::config::Config;
 use crate::counter::Counters;
 use crate::embedded::EmbeddedFile;
-use crate::http::{Limits, Server};
+use crate::http::Server;
 use crate::ingest::Ingest;
-use crate::log::{self, EmbeddedLog, EventLog, KafkaLog, LogError};
+use crate::log::{self, EmbeddedLog, EventLog, KafkaLog};
 use crate::pipeline::{Parts, Pipeline};
 use crate::query::Query;
 use crate::shutdown::Shutdown;
@@ -71,7 +71,7 @@ impl App {
             .await
             .with_context(|| format!("admin.listen: cannot listen on {}", config.admin.listen))?;
         let ingest = match &log {
-            Some(log) if has(Role::Ingest) => Some(bind_ingest(&config, log, &metrics, &readiness).await?),
+            Some(log) if has(Role::Ingest) => Some(bind_ingest(&config, log, &metrics).await?),
             _ => None,
         };
         let query = match &store {
@@ -122,7 +122,8 @@ impl App {
 
         let admin = tokio::spawn(admin.0.run(admin.1, serving.clone()));
         let query = query.map(|(server, query)| {
-            tokio::spawn(query.clone().run_monitor(serving.clone()));
+            let (monitored, until) = (query.clone(), serving.clone());
+            tokio::spawn(async move { monitored.run_monitor(until).await });
             tokio::spawn(server.run(query, serving.clone()))
         });
         let takes_events = ingest.is_some();
@@ -288,14 +289,12 @@ async fn bind_ingest(
     config: &Config,
     log: &Arc<dyn EventLog>,
     metrics: &Arc<Metrics>,
-    readiness: &Arc<Readiness>,
 ) -> anyhow::Result<(Server, Arc<Ingest>)> {
     let listen = config.ingest.listen;
-    let limits = Limits { max_connections: config.ingest.max_connections, header_timeout: config.ingest.header_timeout, ..Limits::default() };
-    let server = Server::bind(listen, "ingest", limits, metrics.clone())
+    let server = Server::bind(listen, "ingest", config.ingest.limits(), metrics.clone())
         .await
         .with_context(|| format!("ingest.listen: cannot listen on {listen}"))?;
-    Ok((server, Arc::new(Ingest::new(config.ingest.clone(), log.clone(), metrics.clone(), readiness.clone()))))
+    Ok((server, Arc::new(Ingest::new(config.ingest.clone(), log.clone(), metrics.clone()))))
 }
 
 async fn bind_query(

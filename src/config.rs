@@ -8,8 +8,8 @@ mod read;
 pub use keys::DOCUMENTED;
 pub use problem::{ConfigError, Problem};
 
-use crate::counter;
 use crate::units::duration;
+use crate::{admin, counter, embedded, ingest, log, pipeline, query, store};
 use layers::Layers;
 use serde::Deserialize;
 use std::path::Path;
@@ -22,13 +22,37 @@ pub struct Config {
     /// How long the drain may take, whatever is down.
     #[serde(with = "duration")]
     pub shutdown_timeout: Duration,
+    /// Where events come in.
+    pub ingest: ingest::Config,
+    /// Where events are kept.
+    pub log: log::Config,
+    /// How they are counted.
+    pub pipeline: pipeline::Config,
+    /// Where the counts are.
+    pub store: store::Config,
+    /// The file of an embedded log or store.
+    pub embedded: embedded::Config,
+    /// How the counts are served.
+    pub query: query::Config,
+    /// Where metrics and health are served.
+    pub admin: admin::Config,
     /// What is counted.
     pub counters: Vec<counter::Spec>,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { shutdown_timeout: Duration::from_secs(10), counters: counter::default_specs() }
+        Config {
+            shutdown_timeout: Duration::from_secs(10),
+            ingest: ingest::Config::default(),
+            log: log::Config::default(),
+            pipeline: pipeline::Config::default(),
+            store: store::Config::default(),
+            embedded: embedded::Config::default(),
+            query: query::Config::default(),
+            admin: admin::Config::default(),
+            counters: counter::default_specs(),
+        }
     }
 }
 
@@ -72,6 +96,11 @@ impl Config {
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let mut note = |result: Result<(), String>| problems.extend(result.err());
+        note(self.ingest.validate().map_err(|e| e.to_string()));
+        note(self.log.validate().map_err(|e| e.to_string()));
+        note(self.pipeline.validate());
+        note(self.store.validate().map_err(|e| e.to_string()));
+        note(self.query.validate().map_err(|e| e.to_string()));
         note(counter::Counters::new(self.counters.clone()).map(drop).map_err(|e| e.to_string()));
         problems
     }

@@ -64,6 +64,13 @@ pub enum LogError {
     Closed,
 }
 
+impl LogError {
+    /// Whether the same may succeed later without a change of the configuration.
+    pub fn is_retryable(&self) -> bool {
+        !matches!(self, LogError::Config { .. } | LogError::NoTopic(_) | LogError::Client(_) | LogError::TooLarge)
+    }
+}
+
 impl From<rusqlite::Error> for LogError {
     fn from(error: rusqlite::Error) -> LogError {
         LogError::Embedded(EmbeddedError::Job(error))
