@@ -10,6 +10,7 @@ mod away;
 mod bad_input;
 mod compose;
 mod config;
+mod demo;
 mod kill;
 mod million;
 mod page;

@@ -1,7 +1,9 @@
 //! The program itself: the application inside of this process, and the real binary as a child.
 
 use std::ops::Deref;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -13,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::doors::{Doors, SOON};
 use super::process::Process;
-use super::{Settings, eventually};
+use super::{Settings, eventually, watchdog};
 
 /// The application inside of this process, on ports of its own.
 pub(crate) struct Running {
@@ -36,7 +38,7 @@ impl Running {
         let app = App::build(config, roles).await.expect("an application");
         let addresses = app.addresses();
         let text = |address: std::net::SocketAddr| address.to_string();
-        let doors = Doors::new(addresses.ingest.map(text), addresses.query.map(text), text(addresses.admin));
+        let doors = Doors::new(addresses.ingest.map(text), addresses.query.map(text), Some(text(addresses.admin)));
         let shutdown = Shutdown::new();
         let task = tokio::spawn(app.run(shutdown.clone()));
         Running { doors, shutdown, task }
@@ -84,7 +86,7 @@ impl Binary {
         let settings = settings.clone().on_own_ports();
         let address = |listener: &str| settings.text_of(&format!("{listener}.listen")).to_owned();
         let role = |name: &str| ["run", name].contains(&command).then(|| address(name));
-        let doors = Doors::new(role("ingest"), role("query"), address("admin"));
+        let doors = Doors::new(role("ingest"), role("query"), Some(address("admin")));
         let process = Process::new("streamgauge");
         std::fs::write(process.dir().join("streamgauge.toml"), settings.to_toml()).expect("a configuration file");
         let binary = Binary { doors, process, command: command.to_owned() };
@@ -189,7 +191,7 @@ impl Demo {
     }
 
     /// Its folder for temporary files; what it leaves there goes with it.
-    pub(crate) fn dir(&self) -> &std::path::Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.0.dir()
     }
 
@@ -208,7 +210,15 @@ impl Demo {
 
 /// The binary, without anything of this process's environment, in a folder that goes with the process.
 fn program(process: &Process) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_streamgauge"));
+    // A link of its own: a build while the tests run puts another binary into the place of this one.
+    static LINK: OnceLock<PathBuf> = OnceLock::new();
+    let link = LINK.get_or_init(|| {
+        let link = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("streamgauge-{}", std::process::id()));
+        watchdog::remove_at_end(&link);
+        std::fs::hard_link(env!("CARGO_BIN_EXE_streamgauge"), &link).expect("a link to the binary");
+        link
+    });
+    let mut command = Command::new(link);
     command.env_clear().env("TMPDIR", process.dir()).current_dir(process.dir());
     command
 }

@@ -14,7 +14,7 @@ pub(crate) struct Doors {
     http: reqwest::Client,
     ingest: Option<String>,
     query: Option<String>,
-    admin: String,
+    admin: Option<String>,
 }
 
 /// An answer, read to its end.
@@ -44,10 +44,10 @@ impl Reply {
 
 impl Doors {
     /// Of `host:port` each.
-    pub(crate) fn new(ingest: Option<String>, query: Option<String>, admin: String) -> Doors {
+    pub(crate) fn new(ingest: Option<String>, query: Option<String>, admin: Option<String>) -> Doors {
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().expect("a client");
         let url = |address: String| format!("http://{address}");
-        Doors { http, ingest: ingest.map(url), query: query.map(url), admin: url(admin) }
+        Doors { http, ingest: ingest.map(url), query: query.map(url), admin: admin.map(url) }
     }
 
     pub(crate) fn ingest_url(&self, path: &str) -> String {
@@ -59,7 +59,7 @@ impl Doors {
     }
 
     pub(crate) fn admin_url(&self, path: &str) -> String {
-        format!("{}{path}", self.admin)
+        format!("{}{path}", self.admin.as_ref().expect("its health can be asked for"))
     }
 
     pub(crate) fn http(&self) -> &reqwest::Client {

@@ -55,11 +55,10 @@ impl Settings {
     }
 
     /// The same with a property of librdkafka, whose name has dots.
-    pub(crate) fn with_property(mut self, name: &str, value: &str) -> Settings {
-        self = self.with("log.kafka.properties", self.get("log.kafka.properties").cloned().unwrap_or(Table::new().into()));
-        let properties = self.0["log"]["kafka"]["properties"].as_table_mut().expect("a table");
-        properties.insert(name.to_owned(), value.into());
-        self
+    pub(crate) fn with_property(self, name: &str, value: &str) -> Settings {
+        let mut properties = self.get("log.kafka.properties").cloned().unwrap_or(Value::Table(Table::new()));
+        properties.as_table_mut().expect("a table").insert(name.to_owned(), value.into());
+        self.with("log.kafka.properties", properties)
     }
 
     /// The same with these counters, `[[counters]]` as a user writes them, in place of the documented ones.
