@@ -39,6 +39,8 @@ pub(super) enum Reject {
     Syntax(String),
     #[error("`events` must be an array of events")]
     EventsNotAnArray,
+    #[error("`events` stands there twice")]
+    EventsTwice,
     #[error("{}", nothing_accepted(.0))]
     NothingAccepted(Vec<Fault>),
     #[error("too much is being received at the moment: send the events again later")]
@@ -85,6 +87,7 @@ impl Reject {
             | Reject::NotUtf8(_)
             | Reject::Syntax(_)
             | Reject::EventsNotAnArray
+            | Reject::EventsTwice
             | Reject::NothingAccepted(_) => StatusCode::BAD_REQUEST,
             Reject::Busy | Reject::NotStored => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -94,13 +97,18 @@ impl Reject {
     pub(super) fn leaves_body(&self) -> bool {
         matches!(
             self,
-            Reject::NotFound | Reject::Method | Reject::ContentType | Reject::ContentEncoding | Reject::BodyTooLarge(_)
+            Reject::NotFound
+                | Reject::Method
+                | Reject::ContentType
+                | Reject::ContentEncoding
+                | Reject::BodyTooLarge(_)
+                | Reject::Busy
         )
     }
 
     fn field(&self) -> Option<&str> {
         match self {
-            Reject::EventsNotAnArray => Some("events"),
+            Reject::EventsNotAnArray | Reject::EventsTwice => Some("events"),
             Reject::NothingAccepted(faults) if faults.len() == 1 => faults[0].field.as_deref(),
             _ => None,
         }
