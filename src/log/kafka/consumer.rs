@@ -205,6 +205,8 @@ fn consuming(config: &KafkaConfig, number: usize, bytes: u64) -> ClientConfig {
         ("queued.min.messages", "10000"),
         ("fetch.message.max.bytes", "1048576"),
         ("session.timeout.ms", "10000"),
+        // A rebalance waits for each member's next heartbeat.
+        ("heartbeat.interval.ms", "1000"),
     ];
     let mut fixed = vec![
         ("group.id", config.group.as_str()),
