@@ -3,6 +3,12 @@
 mod demo;
 mod serve;
 mod signals;
+#[cfg(test)]
+mod verify {
+    mod json;
+    mod recount;
+    mod rules;
+}
 
 use crate::config::Config;
 use crate::telemetry::{LogFormat, Role, init_logging};
