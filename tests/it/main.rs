@@ -9,10 +9,10 @@
 mod away;
 mod bad_input;
 mod compose;
-mod log;
 mod config;
 mod demo;
 mod kill;
+mod log;
 mod million;
 mod page;
 mod services;

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use crate::support::app::Running;
-use crate::support::{Settings, eventually};
 use crate::support::doors::SOON;
+use crate::support::{Settings, eventually};
 
 /// What a browser may be called.
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
@@ -49,7 +49,9 @@ async fn a_browser_shows_what_is_counted_as_text_and_nothing_else() {
         .await;
     gauge.until_consumed(3).await;
     let escaped = "&lt;img src=x onerror=\"document.title='taken over'\"&gt;";
-    for (counter, shown) in [("page_views", vec!["/shown/in/the/browser", escaped]), ("events", vec!["page_view", escaped])] {
+    for (counter, shown) in
+        [("page_views", vec!["/shown/in/the/browser", escaped]), ("events", vec!["page_view", escaped])]
+    {
         let url = gauge.query_url(&format!("/?counter={counter}&window=1h"));
         let dom = eventually(SOON, "the page shows the counts", async || {
             let dom = dump(&url).await;
