@@ -89,6 +89,7 @@ fn event(i: u64, first_ms: u128) -> (String, String) {
     (session, json)
 }
 
+#[expect(clippy::disallowed_methods, reason = "events of now, so that their windows are still kept")]
 fn produce(brokers: &str, topic: &str, events: u64) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let admin: AdminClient<DefaultClientContext> =
