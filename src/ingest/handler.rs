@@ -9,7 +9,7 @@ use crate::log::{EventLog, LogError};
 use crate::telemetry::Metrics;
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use std::fmt::Display;
@@ -94,7 +94,7 @@ impl Ingest {
         B: hyper::body::Body<Data = Bytes> + Unpin,
         B::Error: Display,
     {
-        let format = Format::of(headers.get(CONTENT_TYPE).map(|value| value.as_bytes()))?;
+        let format = Format::of(headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes))?;
         if headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
             return Err(Reject::ContentEncoding);
         }
@@ -134,12 +134,16 @@ impl Ingest {
         }
     }
 
-    /// The log did not acknowledge the events. Why is for the operator; the client is told to try again.
+    /// The log did not acknowledge the events. Why is for the operator; the client is told to try again, unless
+    /// that were in vain.
     fn not_stored(&self, events: usize, error: Option<&LogError>) -> Reject {
         self.count("failed", events);
         let reason = error.map_or_else(|| "the log did not answer in time".to_owned(), ToString::to_string);
         tracing::warn!(events, reason, "events not stored");
-        Reject::NotStored
+        match error {
+            Some(LogError::TooLarge) => Reject::EventTooLarge,
+            _ => Reject::NotStored,
+        }
     }
 
     fn count(&self, result: &str, events: usize) {

@@ -39,8 +39,12 @@ pub(super) enum Reject {
     Syntax(String),
     #[error("`events` must be an array of events")]
     EventsNotAnArray,
+    #[error("`events` stands there twice")]
+    EventsTwice,
     #[error("{}", nothing_accepted(.0))]
     NothingAccepted(Vec<Fault>),
+    #[error("an event is larger than the log takes: send smaller events")]
+    EventTooLarge,
     #[error("too much is being received at the moment: send the events again later")]
     Busy,
     #[error("the events may not have been stored: send them again later, with the same event_id they count once")]
@@ -77,7 +81,9 @@ impl Reject {
             Reject::NotFound => StatusCode::NOT_FOUND,
             Reject::Method => StatusCode::METHOD_NOT_ALLOWED,
             Reject::ContentType | Reject::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Reject::BodyTooLarge(_) | Reject::TooManyEvents { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Reject::BodyTooLarge(_) | Reject::TooManyEvents { .. } | Reject::EventTooLarge => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Reject::TimedOut(_) => StatusCode::REQUEST_TIMEOUT,
             Reject::BrokeOff(_)
             | Reject::Empty
@@ -85,6 +91,7 @@ impl Reject {
             | Reject::NotUtf8(_)
             | Reject::Syntax(_)
             | Reject::EventsNotAnArray
+            | Reject::EventsTwice
             | Reject::NothingAccepted(_) => StatusCode::BAD_REQUEST,
             Reject::Busy | Reject::NotStored => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -94,13 +101,18 @@ impl Reject {
     pub(super) fn leaves_body(&self) -> bool {
         matches!(
             self,
-            Reject::NotFound | Reject::Method | Reject::ContentType | Reject::ContentEncoding | Reject::BodyTooLarge(_)
+            Reject::NotFound
+                | Reject::Method
+                | Reject::ContentType
+                | Reject::ContentEncoding
+                | Reject::BodyTooLarge(_)
+                | Reject::Busy
         )
     }
 
     fn field(&self) -> Option<&str> {
         match self {
-            Reject::EventsNotAnArray => Some("events"),
+            Reject::EventsNotAnArray | Reject::EventsTwice => Some("events"),
             Reject::NothingAccepted(faults) if faults.len() == 1 => faults[0].field.as_deref(),
             _ => None,
         }

@@ -9,6 +9,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::sync::mpsc::sync_channel;
@@ -65,7 +66,7 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {
     fn rebalance(&self, client: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        let partitions: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
+        let partitions: Vec<i32> = list.elements().iter().map(TopicPartitionListElem::partition).collect();
         if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             self.members().assigned(partitions);
             self.answered("an assignment", client.incremental_assign(&TopicPartitionList::new()));
@@ -205,6 +206,8 @@ fn consuming(config: &KafkaConfig, number: usize, bytes: u64) -> ClientConfig {
         ("queued.min.messages", "10000"),
         ("fetch.message.max.bytes", "1048576"),
         ("session.timeout.ms", "10000"),
+        // A rebalance waits for each member's next heartbeat.
+        ("heartbeat.interval.ms", "1000"),
     ];
     let mut fixed = vec![
         ("group.id", config.group.as_str()),
