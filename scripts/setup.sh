@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Brings what the tests and benchmarks need and this machine lacks: a C/C++ compiler and make (for
-# librdkafka and SQLite), a redis-server binary, Java 17 or later, and the jars of a Kafka server.
+# librdkafka and SQLite), a redis-server binary, a browser (Chromium or Chrome), Java 17 or later, and the
+# jars of a Kafka server.
 # Run it as often as you like: what is there is left alone. `setup.sh build` brings the compiler only.
 set -euo pipefail
 
@@ -39,6 +40,14 @@ as_root() {
   fi
 }
 
+have_browser() {
+  local name
+  for name in chromium chromium-browser google-chrome google-chrome-stable; do
+    if have "$name"; then return 0; fi
+  done
+  return 1
+}
+
 # The first of the named packages that this release of Debian or Ubuntu offers.
 first_offered() {
   local package
@@ -53,14 +62,15 @@ first_offered() {
 
 have cargo || fail "please install Rust first: https://www.rust-lang.org/tools/install"
 
-# Java is a package to be chosen once the package lists are there, hence its place holder.
+# Java and the browser are packages to be chosen once the package lists are there: these are place holders.
 missing=()
 needed="a C and C++ compiler, make"
 { have cc && have c++ && have make; } || missing+=(build-essential)
 if [[ $what == all ]]; then
-  needed="$needed, curl, redis-server, Java 17 or later, Maven"
+  needed="$needed, curl, redis-server, Chromium or Chrome, Java 17 or later, Maven"
   have curl || missing+=(curl) # for the requests that the README shows
   have redis-server || missing+=(redis-server)
+  have_browser || missing+=(chromium) # for the tests of the live page
   java_is_recent || missing+=(java)
   jars_are_complete || have mvn || missing+=(maven)
 fi
@@ -72,6 +82,7 @@ if [[ ${#missing[@]} -gt 0 ]]; then
   packages=()
   for name in "${missing[@]}"; do
     [[ $name == java ]] && name=$(first_offered openjdk-17-jre-headless openjdk-21-jre-headless openjdk-25-jre-headless)
+    [[ $name == chromium ]] && name=$(first_offered chromium chromium-browser)
     packages+=("$name")
   done
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"

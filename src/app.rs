@@ -4,9 +4,9 @@ use crate::admin::Admin;
 use crate::config::Config;
 use crate::counter::Counters;
 use crate::embedded::EmbeddedFile;
-use crate::http::{Limits, Server};
+use crate::http::Server;
 use crate::ingest::Ingest;
-use crate::log::{self, EmbeddedLog, EventLog, KafkaLog, LogError};
+use crate::log::{self, EmbeddedLog, EventLog, KafkaLog};
 use crate::pipeline::{Parts, Pipeline};
 use crate::query::Query;
 use crate::shutdown::Shutdown;
@@ -71,13 +71,11 @@ impl App {
             .await
             .with_context(|| format!("admin.listen: cannot listen on {}", config.admin.listen))?;
         let ingest = match &log {
-            Some(log) if has(Role::Ingest) => Some(bind_ingest(&config, log, &metrics, &readiness).await?),
+            Some(log) if has(Role::Ingest) => Some(bind_ingest(&config, log, &metrics).await?),
             _ => None,
         };
         let query = match &store {
-            Some(store) if has(Role::Query) => {
-                Some(bind_query(&config, store, &counters, &metrics, &readiness).await?)
-            }
+            Some(store) if has(Role::Query) => Some(bind_query(&config, store, &counters, &metrics, &readiness).await?),
             _ => None,
         };
         let pipeline = match (&log, &store) {
@@ -122,7 +120,8 @@ impl App {
 
         let admin = tokio::spawn(admin.0.run(admin.1, serving.clone()));
         let query = query.map(|(server, query)| {
-            tokio::spawn(query.clone().run_monitor(serving.clone()));
+            let (monitored, until) = (query.clone(), serving.clone());
+            tokio::spawn(async move { monitored.run_monitor(until).await });
             tokio::spawn(server.run(query, serving.clone()))
         });
         let takes_events = ingest.is_some();
@@ -265,9 +264,7 @@ async fn open_log(
         (log::Kind::Embedded, Some(file)) => {
             Arc::new(EmbeddedLog::open(file.clone(), &config.embedded, metrics.clone()).await?)
         }
-        (log::Kind::Embedded | log::Kind::Kafka, _) => {
-            Arc::new(KafkaLog::connect(&config.log.kafka, metrics.clone())?)
-        }
+        (log::Kind::Embedded | log::Kind::Kafka, _) => Arc::new(KafkaLog::connect(&config.log.kafka, metrics.clone())?),
     })
 }
 
@@ -279,7 +276,7 @@ async fn open_store(
     Ok(match (config.store.kind, file) {
         (store::Kind::Embedded, Some(file)) => Arc::new(EmbeddedStore::open(file.clone(), counters.clone()).await?),
         (store::Kind::Embedded | store::Kind::Redis, _) => {
-            Arc::new(RedisStore::connect(&config.store.redis, counters.clone())?)
+            Arc::new(RedisStore::new(&config.store.redis, counters.clone())?)
         }
     })
 }
@@ -288,14 +285,12 @@ async fn bind_ingest(
     config: &Config,
     log: &Arc<dyn EventLog>,
     metrics: &Arc<Metrics>,
-    readiness: &Arc<Readiness>,
 ) -> anyhow::Result<(Server, Arc<Ingest>)> {
     let listen = config.ingest.listen;
-    let limits = Limits { max_connections: config.ingest.max_connections, header_timeout: config.ingest.header_timeout, ..Limits::default() };
-    let server = Server::bind(listen, "ingest", limits, metrics.clone())
+    let server = Server::bind(listen, "ingest", config.ingest.limits(), metrics.clone())
         .await
         .with_context(|| format!("ingest.listen: cannot listen on {listen}"))?;
-    Ok((server, Arc::new(Ingest::new(config.ingest.clone(), log.clone(), metrics.clone(), readiness.clone()))))
+    Ok((server, Arc::new(Ingest::new(config.ingest.clone(), log.clone(), metrics.clone()))))
 }
 
 async fn bind_query(
@@ -310,13 +305,7 @@ async fn bind_query(
         .await
         .with_context(|| format!("query.listen: cannot listen on {listen}"))?;
     let topic = config.log.kafka.topic.clone();
-    let query = Query::new(
-        config.query.clone(),
-        store.clone(),
-        counters.clone(),
-        topic,
-        metrics.clone(),
-        readiness.clone(),
-    )?;
+    let query =
+        Query::new(config.query.clone(), store.clone(), counters.clone(), topic, metrics.clone(), readiness.clone())?;
     Ok((server, Arc::new(query)))
 }

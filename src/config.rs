@@ -8,10 +8,11 @@ mod read;
 pub use keys::DOCUMENTED;
 pub use problem::{ConfigError, Problem};
 
-use crate::counter;
 use crate::units::duration;
+use crate::{admin, counter, embedded, ingest, log, pipeline, query, store};
 use layers::Layers;
 use serde::Deserialize;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,13 +23,37 @@ pub struct Config {
     /// How long the drain may take, whatever is down.
     #[serde(with = "duration")]
     pub shutdown_timeout: Duration,
+    /// Where events come in.
+    pub ingest: ingest::Config,
+    /// Where events are kept.
+    pub log: log::Config,
+    /// How they are counted.
+    pub pipeline: pipeline::Config,
+    /// Where the counts are.
+    pub store: store::Config,
+    /// The file of an embedded log or store.
+    pub embedded: embedded::Config,
+    /// How the counts are served.
+    pub query: query::Config,
+    /// Where metrics and health are served.
+    pub admin: admin::Config,
     /// What is counted.
     pub counters: Vec<counter::Spec>,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { shutdown_timeout: Duration::from_secs(10), counters: counter::default_specs() }
+        Config {
+            shutdown_timeout: Duration::from_secs(10),
+            ingest: ingest::Config::default(),
+            log: log::Config::default(),
+            pipeline: pipeline::Config::default(),
+            store: store::Config::default(),
+            embedded: embedded::Config::default(),
+            query: query::Config::default(),
+            admin: admin::Config::default(),
+            counters: counter::default_specs(),
+        }
     }
 }
 
@@ -72,8 +97,30 @@ impl Config {
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let mut note = |result: Result<(), String>| problems.extend(result.err());
+        note(self.listeners());
+        note(self.ingest.validate().map_err(|e| e.to_string()));
+        note(self.log.validate().map_err(|e| e.to_string()));
+        note(self.pipeline.validate());
+        note(self.store.validate().map_err(|e| e.to_string()));
+        note(self.query.validate().map_err(|e| e.to_string()));
         note(counter::Counters::new(self.counters.clone()).map(drop).map_err(|e| e.to_string()));
         problems
+    }
+
+    /// Two components cannot listen on one address, which neither of them can know.
+    fn listeners(&self) -> Result<(), String> {
+        let listeners = [
+            ("ingest.listen", self.ingest.listen),
+            ("query.listen", self.query.listen),
+            ("admin.listen", self.admin.listen),
+        ];
+        for (at, (name, address)) in listeners.iter().enumerate() {
+            let same = |(_, other): &&(&str, SocketAddr)| other == address && address.port() != 0;
+            if let Some((other, _)) = listeners[at + 1..].iter().find(same) {
+                return Err(format!("{name} and {other} are both {address}: give one of them another port"));
+            }
+        }
+        Ok(())
     }
 }
 

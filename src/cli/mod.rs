@@ -1,1 +1,96 @@
-//! cli
+//! The commands: one file each. How anything works is elsewhere.
+
+mod demo;
+mod serve;
+mod signals;
+#[cfg(test)]
+mod verify {
+    mod json;
+    mod recount;
+    mod rules;
+}
+
+use crate::config::Config;
+use crate::telemetry::{LogFormat, Role, init_logging};
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Counts streams of user events per time window, exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "streamgauge", version)]
+struct Cli {
+    /// How log lines are written. STREAMGAUGE_LOG chooses which: "info", "debug", "streamgauge=debug".
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    log_format: LogFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take events, count them and answer questions: all in one process.
+    Run(ConfigFile),
+    /// Only take events.
+    Ingest(ConfigFile),
+    /// Only count.
+    Process(ConfigFile),
+    /// Only answer questions.
+    Query(ConfigFile),
+    /// Everything in one process, with synthetic visitors and nothing else needed.
+    Demo(demo::Demo),
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration file; without one, every key has its default. STREAMGAUGE_… variables override both.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    fn load(&self) -> anyhow::Result<Config> {
+        Ok(Config::load(self.config.as_deref(), environment())?)
+    }
+}
+
+/// The environment, without variables that are no text: none of ours can be.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Reads the arguments, does what they say, and answers the exit code: 0, 1 for an error, 2 for wrong arguments.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    init_logging(cli.log_format);
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    let result = runtime.block_on(async {
+        match command {
+            Command::Run(file) => serve::serve(file.load()?, &Role::ALL).await,
+            Command::Ingest(file) => serve::serve(file.load()?, &[Role::Ingest]).await,
+            Command::Process(file) => serve::serve(file.load()?, &[Role::Process]).await,
+            Command::Query(file) => serve::serve(file.load()?, &[Role::Query]).await,
+            Command::Demo(demo) => demo.run().await,
+        }
+    });
+    // Whatever still blocks (a client that waits for a server that is gone) must not keep the process.
+    runtime.shutdown_background();
+    result
+}
+
+#[expect(clippy::print_stderr, reason = "what went wrong is said to whoever started the command")]
+fn report(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
+}

@@ -394,6 +394,8 @@ impl Partition {
             (_, Some(reason)) => (PartitionState::Paused, Some(reason.clone())),
             (_, None) => (PartitionState::Running, None),
         };
-        Condition { state, reason, high_watermark: self.high_watermark, partitions }
+        // An answer about the end may be older than what was read since.
+        let high_watermark = self.high_watermark.map(|end| end.max(self.stored.unwrap_or(end)).max(self.position));
+        Condition { state, reason, high_watermark, partitions }
     }
 }

@@ -2,7 +2,7 @@
 //! registry and does what partitions and look-ups tell it. It decides nothing about offsets.
 
 use super::letters::{LetterBatch, Letters};
-use super::partition::{Merged, Next};
+use super::partition::{Merged, Next, Partition};
 use super::{Shared, locate, now_ms};
 use crate::counter::{Counted, Counting, Fingerprint, Segment};
 use crate::log::{Consumer, DeadLetter, LogRecord, Notice};
@@ -154,7 +154,7 @@ impl Worker {
                 let ours = registry.ids_of(self.handle.index);
                 for id in ours.into_iter().filter(|id| partition.is_none_or(|p| p == *id)) {
                     self.stop_reading(id);
-                    if self.shared.registry.update(id, super::Partition::displaced) == Some(Next::Locate) {
+                    if self.shared.registry.update(id, Partition::displaced) == Some(Next::Locate) {
                         locate::spawn(&self.shared, &self.handle, vec![id]);
                     }
                 }
@@ -174,7 +174,7 @@ impl Worker {
     fn release(&mut self) {
         let Worker { shared, handle, leaving, .. } = self;
         leaving.retain(|group| {
-            let settled = |id: &i32| shared.registry.look(*id, |p| p.is_settled()).unwrap_or(true);
+            let settled = |id: &i32| shared.registry.look(*id, Partition::is_settled).unwrap_or(true);
             if Instant::now() < group.deadline && !group.partitions.iter().all(settled) {
                 return true;
             }

@@ -38,7 +38,7 @@ pub(super) fn running() -> Condition {
 }
 
 /// A range of offsets whose events all add to one bucket of `views` per key.
-fn segment(from: i64, to: i64, keys: &[(&str, u64)]) -> Segment {
+pub(super) fn segment(from: i64, to: i64, keys: &[(&str, u64)]) -> Segment {
     let mut segment = Segment::starting_at(from);
     segment.to = to;
     segment.ledger =
@@ -51,11 +51,11 @@ fn segment(from: i64, to: i64, keys: &[(&str, u64)]) -> Segment {
     segment
 }
 
-fn part(partition: i32, expected: Option<i64>, segment: Option<Segment>) -> PartitionFlush {
+pub(super) fn part(partition: i32, expected: Option<i64>, segment: Option<Segment>) -> PartitionFlush {
     PartitionFlush { partition, expected, segment: segment.map(Arc::new), condition: running() }
 }
 
-fn flush(parts: Vec<PartitionFlush>) -> Flush {
+pub(super) fn flush(parts: Vec<PartitionFlush>) -> Flush {
     Flush { shard: 0, topic: TOPIC.into(), now_ms: NOW_S * 1_000, parts }
 }
 
@@ -83,7 +83,7 @@ fn of_shard_0(store: &dyn CounterStore) -> (i32, i32) {
     (0, i32::try_from(store.shards()).unwrap())
 }
 
-fn layout(specs: Vec<Spec>) -> Layout {
+pub(super) fn layout(specs: Vec<Spec>) -> Layout {
     Layout { topic: TOPIC.into(), group: "streamgauge".into(), counters: specs }
 }
 

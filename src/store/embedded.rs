@@ -3,6 +3,8 @@
 mod flush;
 mod read;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use super::layout::{self, Place};
 use super::merged::{cells, merged};
@@ -174,8 +176,8 @@ impl CounterStore for EmbeddedStore {
         let cells = cells(&additions);
         let (flush, expired_at_ms) = (flush.clone(), Arc::clone(&self.expired_at_ms));
         self.write(move |connection| {
-            if let Some(stored) = flush::conflict(connection, &flush)? {
-                return Ok(Flushed::Conflict(stored));
+            if let Some(conflict) = flush::conflict(connection, &flush)? {
+                return Ok(conflict);
             }
             flush::apply(connection, &flush, &additions)?;
             if flush.now_ms >= expired_at_ms.load(Ordering::Relaxed).saturating_add(EXPIRE_EVERY_MS)

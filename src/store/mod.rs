@@ -11,6 +11,8 @@ mod embedded;
 mod error;
 mod layout;
 mod merged;
+#[cfg(test)]
+mod model;
 mod redis;
 #[cfg(test)]
 mod testing;

@@ -7,6 +7,8 @@ mod names;
 mod partition;
 mod problem;
 mod read;
+#[cfg(test)]
+mod tests;
 
 use super::layout::{self, Fields, Place};
 use super::{

@@ -1,1 +1,9 @@
-//! traffic
+//! Synthetic visitors: what the demo shows and what measurements send.
+//!
+//! [`Visitors`] is pure: the same seed and times give the same events. [`Driver`] posts what they do to an ingest.
+
+mod driver;
+mod visitors;
+
+pub use driver::{Driver, Tally, TrafficError};
+pub use visitors::{Body, Visitors};

@@ -6,7 +6,16 @@
     reason = "a test that cannot go on says so by failing, in its helpers too"
 )]
 
+mod away;
+mod bad_input;
 mod compose;
+mod config;
+mod demo;
+mod kill;
 mod log;
+mod million;
+mod page;
 mod services;
+mod spine;
 mod support;
+mod verify;

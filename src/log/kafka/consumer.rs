@@ -213,7 +213,7 @@ fn consuming(config: &KafkaConfig, number: usize, bytes: u64) -> ClientConfig {
         // A partition that starts or seeks waits for the answer to the fetch that is under way.
         ("fetch.wait.max.ms", "100"),
         ("session.timeout.ms", "10000"),
-        // How soon members hear that partitions are to change hands.
+        // A rebalance waits for each member's next heartbeat.
         ("heartbeat.interval.ms", "1000"),
     ];
     let mut fixed = vec![

@@ -1,12 +1,12 @@
 use crate::store::merged::Addition;
-use crate::store::{Flush, PartitionFlush};
+use crate::store::{Flush, Flushed, PartitionFlush};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// Rows deleted by one flush at most, so that none takes long.
 const DELETED: i64 = 2_000;
 
-/// The stored offset of each partition, if any is not as expected.
-pub(super) fn conflict(connection: &Connection, flush: &Flush) -> rusqlite::Result<Option<Vec<(i32, Option<i64>)>>> {
+/// The conflict, if any partition's stored offset is not as expected.
+pub(super) fn conflict(connection: &Connection, flush: &Flush) -> rusqlite::Result<Option<Flushed>> {
     let sql = "SELECT next_offset FROM store_partition WHERE topic = ?1 AND partition = ?2";
     let mut select = connection.prepare_cached(sql)?;
     let mut stored = Vec::with_capacity(flush.parts.len());
@@ -15,7 +15,7 @@ pub(super) fn conflict(connection: &Connection, flush: &Flush) -> rusqlite::Resu
         stored.push((part.partition, offset.flatten()));
     }
     let same = flush.parts.iter().zip(&stored).all(|(part, (_, offset))| part.expected == *offset);
-    Ok((!same).then_some(stored))
+    Ok((!same).then_some(Flushed::Conflict(stored)))
 }
 
 pub(super) fn apply(connection: &Connection, flush: &Flush, additions: &[Addition]) -> rusqlite::Result<()> {

@@ -1,5 +1,6 @@
 //! A real Kafka: one KRaft broker, from the jars that `make test` fetched.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::process::Process;
-use super::topic::{self, Record};
+use super::topic::{self, Raw, Record};
 use super::{free_ports, unique};
 
 /// 3 s on an idle machine; the rest is for a busy one.
@@ -58,21 +59,30 @@ impl Kafka {
     /// The same, with settings such as `("message.timestamp.type", "LogAppendTime")`.
     pub(crate) async fn topic_with(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) -> String {
         let name = unique(name);
+        self.create(&name, partitions, settings).await;
+        name
+    }
+
+    /// Creates a topic of exactly this name.
+    pub(crate) async fn create(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
         let topic = NewTopic {
-            name: &name,
+            name,
             num_partitions: partitions,
             replication: TopicReplication::Fixed(1),
             config: settings.to_vec(),
         };
         let made = self.admin().create_topics([&topic], &AdminOptions::new()).await.expect("an answer");
-        assert_eq!(made, [Ok(name.clone())]);
-        name
+        assert_eq!(made, [Ok(name.to_owned())]);
     }
 
     /// Produces all of them, key and value, and waits until each is acknowledged.
-    pub(crate) async fn produce(&self, topic: &str, records: Vec<(String, Vec<u8>)>) {
+    pub(crate) async fn produce<T: Into<Raw>>(
+        &self,
+        topic: &str,
+        records: impl IntoIterator<Item = T> + Send + 'static,
+    ) {
         let (client, topic) = (self.client(), topic.to_owned());
-        let work = move || topic::produce(&client, &topic, &records);
+        let work = move || topic::produce(&client, &topic, records.into_iter().map(Into::into));
         tokio::task::spawn_blocking(work).await.expect("all acknowledged");
     }
 
@@ -80,6 +90,20 @@ impl Kafka {
     pub(crate) async fn read(&self, topic: &str) -> Vec<Record> {
         let (client, topic) = (self.client(), topic.to_owned());
         let work = move || topic::read(&client, &topic);
+        tokio::task::spawn_blocking(work).await.expect("no panic").expect("the topic")
+    }
+
+    /// Hands everything that the topic holds now to `each`, each partition in its order, and keeps nothing. Returns
+    /// what became of `each`, and where the partitions end.
+    pub(crate) async fn fold<T: Send + 'static>(
+        &self,
+        topic: &str,
+        mut state: T,
+        each: impl Fn(&mut T, Record) + Send + 'static,
+    ) -> (T, BTreeMap<i32, i64>) {
+        let (client, topic) = (self.client(), topic.to_owned());
+        let work =
+            move || topic::for_each(&client, &topic, |record| each(&mut state, record)).map(|ends| (state, ends));
         tokio::task::spawn_blocking(work).await.expect("no panic").expect("the topic")
     }
 

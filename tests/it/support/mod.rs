@@ -5,23 +5,29 @@
 //! [`Kafka::start`] or [`Redis::start`].
 #![allow(dead_code, reason = "a tool box: not every run of the tests needs every tool")]
 
+pub(crate) mod app;
 pub(crate) mod config_keys;
+pub(crate) mod doors;
 mod kafka;
+pub(crate) mod oracle;
 mod ports;
 mod process;
 mod redis;
+mod settings;
 pub(crate) mod topic;
+pub(crate) mod traffic;
 mod watchdog;
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::OnceCell;
 
 pub(crate) use kafka::Kafka;
 pub(crate) use ports::free_ports;
 pub(crate) use redis::Redis;
+pub(crate) use settings::Settings;
 
 const POLL: Duration = Duration::from_millis(20);
 
@@ -41,6 +47,14 @@ pub(crate) async fn redis() -> &'static Redis {
 pub(crate) fn unique(name: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The time, in ms.
+pub(crate) fn now_ms() -> i64 {
+    #[expect(clippy::disallowed_methods, reason = "a client knows the time, and so does a test that is one")]
+    let now = SystemTime::now();
+    let since = now.duration_since(UNIX_EPOCH).expect("a time after 1970");
+    i64::try_from(since.as_millis()).expect("a time before the end of all i64")
 }
 
 /// Asks again and again until `probe` has an answer, and fails with its last complaint at the deadline.

@@ -2,14 +2,15 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::watchdog;
+use super::{eventually, watchdog};
 
 /// A process with a folder of its own. Both go when it is dropped, or when the test run ends.
 pub(super) struct Process {
@@ -81,9 +82,33 @@ impl Process {
         signal::kill(pid, signal).expect("a child of ours");
     }
 
+    /// Waits until it ends by itself, and fails if it does not in time.
+    pub(super) async fn ended(&self, within: Duration) -> ExitStatus {
+        let what = format!("{} ends", self.name);
+        let status = eventually(within, &what, async || {
+            let mut child = self.child();
+            let child = child.as_mut().unwrap_or_else(|| panic!("{} is not running", self.name));
+            child.try_wait().expect("a child of ours").ok_or_else(|| format!("it runs; it wrote:\n{}", self.log_tail()))
+        })
+        .await;
+        if let Some(mut child) = self.child().take() {
+            reap(&mut child);
+        }
+        status
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child().as_ref().unwrap_or_else(|| panic!("{} is not running", self.name)).id()
+    }
+
+    /// All that it wrote, standard output and standard error together.
+    pub(super) fn output(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.log()).unwrap_or_default()).into_owned()
+    }
+
     /// The last lines it wrote, for a failure's message.
     pub(super) fn log_tail(&self) -> String {
-        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let log = self.output();
         let lines: Vec<_> = log.lines().collect();
         lines[lines.len().saturating_sub(15)..].join("\n")
     }

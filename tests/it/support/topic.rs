@@ -1,10 +1,12 @@
 //! A topic from outside: records in, all of it out, by clients that share no code with the program's.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::Headers;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, ClientContext, Message, Offset, TopicPartitionList};
@@ -19,14 +21,46 @@ pub(crate) struct Record {
     pub(crate) timestamp: Option<i64>,
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+}
+
+impl Record {
+    /// The text of a header; fails when there is none, or it is no text.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(found, _)| found == name);
+        let (_, value) = found.unwrap_or_else(|| panic!("no header {name} in {:?}", self.headers));
+        std::str::from_utf8(value).expect("a header's text")
+    }
+}
+
+/// A record to be, exactly as it is to stand in the topic.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Raw {
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) partition: Option<i32>,
+    pub(crate) timestamp: Option<i64>,
+}
+
+impl From<(String, Vec<u8>)> for Raw {
+    fn from((key, value): (String, Vec<u8>)) -> Raw {
+        Raw { key: Some(key.into_bytes()), value: Some(value), ..Raw::default() }
+    }
 }
 
 /// Produces all of them and waits until each is acknowledged.
-pub(super) fn produce(client: &ClientConfig, topic: &str, records: &[(String, Vec<u8>)]) {
+pub(super) fn produce(client: &ClientConfig, topic: &str, records: impl Iterator<Item = Raw>) {
     let failed = Failed::default();
+    let mut client = client.clone();
+    // Java's partitioner, and records larger than librdkafka's own limit: the broker is to decide.
+    client.set("partitioner", "murmur2_random").set("message.max.bytes", "20000000").set("linger.ms", "5");
     let producer: BaseProducer<Failed> = client.create_with_context(failed.clone()).expect("settings of a producer");
-    for (key, value) in records {
-        let mut record = BaseRecord::to(topic).key(key).payload(value);
+    for raw in records {
+        let mut record = BaseRecord::<[u8], [u8]>::to(topic);
+        record.key = raw.key.as_deref();
+        record.payload = raw.value.as_deref();
+        record.partition = raw.partition;
+        record.timestamp = raw.timestamp;
         while let Err((error, refused)) = producer.send(record) {
             assert_eq!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::QueueFull), "{error}");
             producer.poll(Duration::from_millis(10));
@@ -40,6 +74,19 @@ pub(super) fn produce(client: &ClientConfig, topic: &str, records: &[(String, Ve
 
 /// Everything that the topic holds now: by partition, in order.
 pub(super) fn read(client: &ClientConfig, topic: &str) -> KafkaResult<Vec<Record>> {
+    let mut records = Vec::new();
+    for_each(client, topic, |record| records.push(record))?;
+    records.sort_by_key(|record| (record.partition, record.offset));
+    Ok(records)
+}
+
+/// Hands everything that the topic holds now to `each`, each partition in its order, and keeps nothing. Returns
+/// where the partitions end.
+pub(super) fn for_each(
+    client: &ClientConfig,
+    topic: &str,
+    mut each: impl FnMut(Record),
+) -> KafkaResult<BTreeMap<i32, i64>> {
     let consumer: BaseConsumer = client
         .clone()
         .set("group.id", "reader")
@@ -53,24 +100,31 @@ pub(super) fn read(client: &ClientConfig, topic: &str) -> KafkaResult<Vec<Record
     }
     consumer.assign(&from)?;
 
-    let mut records = Vec::new();
-    let mut ends = 0;
-    while ends < from.count() {
+    let mut ends = BTreeMap::new();
+    while ends.len() < from.count() {
         match consumer.poll(DEADLINE) {
-            Some(Ok(message)) => records.push(Record {
+            Some(Ok(message)) => each(Record {
                 partition: message.partition(),
                 offset: message.offset(),
                 timestamp: message.timestamp().to_millis(),
                 key: message.key().map(<[u8]>::to_vec),
                 value: message.payload().map(<[u8]>::to_vec),
+                headers: headers(&message),
             }),
-            Some(Err(KafkaError::PartitionEOF(_))) => ends += 1,
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                let (_, end) = consumer.fetch_watermarks(topic, partition, DEADLINE)?;
+                ends.insert(partition, end);
+            }
             Some(Err(error)) => return Err(error),
             None => return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)),
         }
     }
-    records.sort_by_key(|record| (record.partition, record.offset));
-    Ok(records)
+    Ok(ends)
+}
+
+fn headers(message: &impl Message) -> Vec<(String, Vec<u8>)> {
+    let Some(headers) = message.headers() else { return Vec::new() };
+    headers.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect()
 }
 
 /// What the broker did not take, from the delivery reports.

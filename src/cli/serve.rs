@@ -1,0 +1,24 @@
+//! `run`, `ingest`, `process` and `query`: the application with some or all of its roles.
+
+use super::signals;
+use crate::app::App;
+use crate::config::Config;
+use crate::shutdown::Shutdown;
+use crate::telemetry::Role;
+use std::process::ExitCode;
+
+pub(super) async fn serve(config: Config, roles: &[Role]) -> anyhow::Result<ExitCode> {
+    let timeout = config.shutdown_timeout;
+    let app = App::build(config, roles).await?;
+    let shutdown = Shutdown::new();
+    signals::watch(shutdown.clone(), timeout)?;
+    let addresses = app.addresses();
+    for (role, address) in [("ingest", addresses.ingest), ("query", addresses.query), ("admin", Some(addresses.admin))]
+    {
+        if let Some(address) = address {
+            tracing::info!(%address, "{role} listens");
+        }
+    }
+    app.run(shutdown).await?;
+    Ok(ExitCode::SUCCESS)
+}

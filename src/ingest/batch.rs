@@ -1,0 +1,119 @@
+//! From the texts of events to records for the log, and what is wrong with the others.
+
+use crate::event::{Door, Event, Invalid, Key, Stamp};
+use crate::log::NewRecord;
+use serde::Serialize;
+
+/// What is wrong with one event of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Fault {
+    /// Its place in the request, from 0; blank lines have none.
+    pub(super) index: usize,
+    /// The field at fault, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) field: Option<String>,
+    /// What is wrong with it.
+    pub(super) error: String,
+}
+
+/// The events of a request: records of those that can be stored, faults of the others.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) records: Vec<NewRecord>,
+    /// Ids of the records, in their order.
+    pub(super) event_ids: Vec<String>,
+    pub(super) faults: Vec<Fault>,
+}
+
+/// How events are taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Taking<'a> {
+    /// What decides the partition.
+    pub(super) key: &'a Key,
+    /// Bytes that an event may have.
+    pub(super) max_event: u64,
+    /// When the request was received, in ms.
+    pub(super) now_ms: i64,
+}
+
+impl Batch {
+    /// Reads each event and makes a record of it.
+    pub(super) fn of(events: &[&[u8]], taking: Taking<'_>) -> Batch {
+        let mut batch = Batch::default();
+        for (index, json) in events.iter().enumerate() {
+            match batch.add(json, taking) {
+                Ok(()) => {}
+                Err((field, error)) => batch.faults.push(Fault { index, field, error }),
+            }
+        }
+        batch
+    }
+
+    fn add(&mut self, json: &[u8], taking: Taking<'_>) -> Result<(), (Option<String>, String)> {
+        if json.len() as u64 > taking.max_event {
+            let (found, most) = (json.len(), taking.max_event);
+            return Err((None, format!("the event has {found} bytes, at most {most} are allowed")));
+        }
+        let named = |invalid: Invalid| (invalid.field().map(str::to_owned), invalid.to_string());
+        let event = Event::parse(json, Door::Http).map_err(named)?;
+        let event_id = event.event_id.as_deref().map_or_else(|| new_id(taking.now_ms), str::to_owned);
+        let stamp = Stamp {
+            event_id: &event_id,
+            timestamp_ms: event.time_ms(taking.now_ms),
+            received_at_ms: taking.now_ms,
+            context: None,
+        };
+        self.records.push(NewRecord {
+            key: taking.key.of(&event, &event_id),
+            value: event.canonical(&stamp).into_bytes(),
+            event_type: event.event_type.into_owned(),
+            event_version: event.event_version,
+        });
+        self.event_ids.push(event_id);
+        Ok(())
+    }
+}
+
+/// A UUIDv7 of the time of receipt.
+fn new_id(now_ms: i64) -> String {
+    uuid::Builder::from_unix_timestamp_millis(now_ms.unsigned_abs(), &rand::random()).into_uuid().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_760_000_000_000;
+
+    fn batch(events: &[&str]) -> Batch {
+        let events: Vec<&[u8]> = events.iter().map(|event| event.as_bytes()).collect();
+        Batch::of(&events, Taking { key: &Key::Session, max_event: 100, now_ms: NOW })
+    }
+
+    #[test]
+    fn good_events_become_records_and_bad_ones_are_named() {
+        let long = format!("{{\"type\":\"{}\"}}", "x".repeat(100));
+        let batch = batch(&[r#"{"type":"view","id":"e1","session_id":"s","event_version":2}"#, "{}", "7", &long]);
+        assert_eq!(batch.event_ids, ["e1"]);
+        let value = r#"{"event_id":"e1","event_type":"view","event_version":2,"timestamp":1760000000000,"received_at":1760000000000,"session_id":"s"}"#;
+        let record = NewRecord { key: "s".into(), value: value.into(), event_type: "view".into(), event_version: 2 };
+        assert_eq!(batch.records, [record]);
+        let faults: Vec<_> = batch.faults.iter().map(|f| (f.index, f.field.as_deref())).collect();
+        assert_eq!(faults, [(1, Some("event_type")), (2, None), (3, None)]);
+        assert!(batch.faults[2].error.contains("111 bytes, at most 100"));
+    }
+
+    #[test]
+    fn a_missing_id_is_made_of_the_time_and_chance() {
+        let batch = batch(&[r#"{"type":"view"}"#, r#"{"type":"view"}"#]);
+        assert_ne!(batch.event_ids[0], batch.event_ids[1]);
+        for (id, record) in batch.event_ids.iter().zip(&batch.records) {
+            let uuid = uuid::Uuid::parse_str(id).unwrap();
+            assert_eq!(uuid.get_version_num(), 7);
+            assert_eq!(uuid.get_timestamp().unwrap().to_unix().0, 1_760_000_000);
+            assert_eq!(&record.key, id);
+            let event = Event::parse(&record.value, Door::Topic).unwrap();
+            assert_eq!(event.event_id.as_deref(), Some(&**id));
+        }
+    }
+}

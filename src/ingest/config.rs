@@ -1,0 +1,203 @@
+use crate::event::{Invalid, Key};
+use crate::http::{Limits, is_public};
+use crate::units::ByteSize;
+use serde::{Deserialize, Serialize};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// `[ingest]`: where events come in, and what one client may take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Where to listen. On a public address, anybody who reaches it can write: see `open`.
+    pub listen: SocketAddr,
+    /// What decides an event's partition.
+    pub key: KeyChoice,
+    /// Whether anybody may write who reaches a public address.
+    pub open: bool,
+    /// Bytes of a request's body.
+    pub max_body: ByteSize,
+    /// Events of a request.
+    pub max_events: usize,
+    /// Bytes of an event, as it was sent.
+    pub max_event: ByteSize,
+    /// Bytes of all bodies that are held at a time; what comes on top is told to come again. The records made of
+    /// them take about as much again.
+    pub max_in_flight: ByteSize,
+    /// Connections at a time.
+    pub max_connections: usize,
+    /// Time for the head of a request to arrive, and for a kept-alive connection to stay silent.
+    #[serde(with = "crate::units::duration")]
+    pub header_timeout: Duration,
+    /// Time for the body of a request to arrive.
+    #[serde(with = "crate::units::duration")]
+    pub body_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: (Ipv4Addr::LOCALHOST, 8081).into(),
+            key: KeyChoice::default(),
+            open: false,
+            max_body: ByteSize::mib(1),
+            max_events: 5_000,
+            max_event: ByteSize::kib(64),
+            max_in_flight: ByteSize::mib(256),
+            max_connections: 10_000,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why ingest cannot run with its configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IngestError {
+    /// Strangers could write, and nobody said that they may.
+    #[error(
+        "ingest.listen: anybody who can reach {0} could write events; listen on 127.0.0.1, or set ingest.open = true \
+         if that is meant"
+    )]
+    Public(SocketAddr),
+    /// A limit that lets nothing in.
+    #[error("ingest.{0} is 0: nothing could come in; leave it out for its default")]
+    Zero(&'static str),
+    /// A limit that another one makes useless.
+    #[error("ingest.{smaller} must be at most ingest.{larger}")]
+    Contradiction {
+        /// The limit that is too large.
+        smaller: &'static str,
+        /// The limit that it has to stay within.
+        larger: &'static str,
+    },
+}
+
+impl Config {
+    /// Checks what can be checked without listening.
+    ///
+    /// # Errors
+    /// The first setting that cannot work, with its key and what to do.
+    pub fn validate(&self) -> Result<(), IngestError> {
+        if is_public(self.listen) && !self.open {
+            return Err(IngestError::Public(self.listen));
+        }
+        let zero = [
+            ("max_body", self.max_body.0 == 0),
+            ("max_events", self.max_events == 0),
+            ("max_event", self.max_event.0 == 0),
+            ("max_connections", self.max_connections == 0),
+            ("header_timeout", self.header_timeout.is_zero()),
+            ("body_timeout", self.body_timeout.is_zero()),
+        ];
+        if let Some((key, _)) = zero.into_iter().find(|(_, zero)| *zero) {
+            return Err(IngestError::Zero(key));
+        }
+        let contradiction = |smaller, larger| Err(IngestError::Contradiction { smaller, larger });
+        if self.max_event > self.max_body {
+            return contradiction("max_event", "max_body");
+        }
+        if self.max_body > self.max_in_flight {
+            return contradiction("max_body", "max_in_flight");
+        }
+        Ok(())
+    }
+
+    /// What the server holds each connection to.
+    pub fn limits(&self) -> Limits {
+        Limits { max_connections: self.max_connections, header_timeout: self.header_timeout, ..Limits::default() }
+    }
+}
+
+/// What decides an event's partition, as a user writes it: `session`, `user`, `event`, or a path like `payload.shop`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct KeyChoice {
+    text: String,
+    key: Key,
+}
+
+impl KeyChoice {
+    /// The choice itself.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+}
+
+impl Default for KeyChoice {
+    fn default() -> KeyChoice {
+        KeyChoice { text: "session".to_owned(), key: Key::Session }
+    }
+}
+
+impl TryFrom<String> for KeyChoice {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<KeyChoice, Invalid> {
+        Ok(KeyChoice { key: Key::parse(&text)?, text })
+    }
+}
+
+impl From<KeyChoice> for String {
+    fn from(choice: KeyChoice) -> String {
+        choice.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn the_defaults_are_the_documented_ones() {
+        let config = config("");
+        config.validate().unwrap();
+        assert_eq!(config, Config::default());
+        let text = toml::to_string(&config).unwrap();
+        for line in [
+            "listen = \"127.0.0.1:8081\"",
+            "key = \"session\"",
+            "open = false",
+            "max_events = 5000",
+            "max_connections = 10000",
+            "header_timeout = \"10s\"",
+            "body_timeout = \"30s\"",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+        assert_eq!((config.max_body.0, config.max_event.0), (1 << 20, 64 << 10));
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let config = config("key = 'payload.\"a.b\"'\nmax_body = \"2MiB\"\nbody_timeout = \"1m\"");
+        assert_eq!(toml::from_str::<Config>(&toml::to_string(&config).unwrap()).unwrap(), config);
+    }
+
+    #[test]
+    fn a_public_address_wants_it_said() {
+        let error = config("listen = \"0.0.0.0:8081\"").validate().unwrap_err().to_string();
+        assert!(error.contains("0.0.0.0:8081") && error.contains("ingest.open = true"), "{error}");
+        config("listen = \"0.0.0.0:8081\"\nopen = true").validate().unwrap();
+        config("listen = \"[::1]:0\"").validate().unwrap();
+    }
+
+    #[test]
+    fn what_cannot_work_is_named_with_its_key() {
+        for (text, message) in [
+            ("max_events = 0", "ingest.max_events is 0"),
+            ("body_timeout = \"0s\"", "ingest.body_timeout is 0"),
+            ("max_event = \"2MiB\"", "ingest.max_event must be at most ingest.max_body"),
+            ("max_in_flight = \"1KiB\"", "ingest.max_body must be at most ingest.max_in_flight"),
+        ] {
+            let error = config(text).validate().unwrap_err().to_string();
+            assert!(error.contains(message), "{text}: {error}");
+        }
+        let error = toml::from_str::<Config>("key = \"sesion\"").unwrap_err().to_string();
+        assert!(error.contains("session, user, event"), "{error}");
+    }
+}

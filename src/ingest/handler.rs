@@ -1,0 +1,165 @@
+use super::batch::{Batch, Fault, Taking};
+use super::body::{Format, split};
+use super::in_flight::InFlight;
+use super::receive::{discard, receive};
+use super::reject::Reject;
+use super::{Config, cors};
+use crate::http::{self, Body, Handler};
+use crate::log::{EventLog, LogError};
+use crate::telemetry::Metrics;
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::time::timeout;
+
+/// After this time no acknowledgement is waited for. A log has time-outs of its own, and they are shorter.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Takes events: the write side's [`Handler`].
+pub struct Ingest {
+    config: Config,
+    log: Arc<dyn EventLog>,
+    metrics: Arc<Metrics>,
+    in_flight: InFlight,
+    pub(super) append_timeout: Duration,
+}
+
+/// What became of a request's events.
+#[derive(Debug, Serialize)]
+struct Taken {
+    accepted: usize,
+    rejected: usize,
+    stored: &'static str,
+    event_ids: Vec<String>,
+    errors: Vec<Fault>,
+}
+
+impl Ingest {
+    /// Appends to this log. The configuration has been validated.
+    pub fn new(config: Config, log: Arc<dyn EventLog>, metrics: Arc<Metrics>) -> Ingest {
+        let in_flight = InFlight::new(config.max_in_flight.0, metrics.ingest_in_flight_bytes.clone());
+        Ingest { config, log, metrics, in_flight, append_timeout: APPEND_TIMEOUT }
+    }
+
+    /// Answers one request, and counts it.
+    pub(super) async fn answer<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: hyper::body::Body<Data = Bytes> + Unpin,
+        B::Error: Display,
+    {
+        let begun = Instant::now();
+        let is_ours = request.uri().path() == "/events";
+        let mut response = match self.route(request).await {
+            Ok(response) => response,
+            Err(reject) => {
+                // A client's mistake is told to the client; for us it is a number.
+                tracing::debug!(status = reject.status().as_u16(), reason = %reject, "request refused");
+                reject.response()
+            }
+        };
+        if is_ours {
+            cors::allow(response.headers_mut());
+        }
+        self.metrics.ingest_requests_total.with_label_values(&[response.status().as_str()]).inc();
+        self.metrics.ingest_request_seconds.observe(begun.elapsed().as_secs_f64());
+        response
+    }
+
+    async fn route<B>(&self, request: Request<B>) -> Result<Response<Body>, Reject>
+    where
+        B: hyper::body::Body<Data = Bytes> + Unpin,
+        B::Error: Display,
+    {
+        let (head, mut body) = request.into_parts();
+        let result = match (head.uri.path(), head.method) {
+            ("/events", Method::POST) => self.post(&head.headers, &mut body).await,
+            ("/events", Method::OPTIONS) => Ok(cors::preflight()),
+            ("/events", _) => Err(Reject::Method),
+            _ => Err(Reject::NotFound),
+        };
+        // A client that waits for our consent has not begun to send, and reading would be the consent.
+        if result.as_ref().is_err_and(Reject::leaves_body) && !head.headers.contains_key(EXPECT) {
+            discard(body).await;
+        }
+        result
+    }
+
+    async fn post<B>(&self, headers: &HeaderMap, body: &mut B) -> Result<Response<Body>, Reject>
+    where
+        B: hyper::body::Body<Data = Bytes> + Unpin,
+        B::Error: Display,
+    {
+        let format = Format::of(headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes))?;
+        if headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            return Err(Reject::ContentEncoding);
+        }
+        let mut held = self.in_flight.begin();
+        let body = receive(body, self.config.max_body.0, self.config.body_timeout, &mut held).await?;
+        let batch = self.read(&body, format, now_ms())?;
+        self.store(batch).await
+    }
+
+    fn read(&self, body: &[u8], format: Format, now_ms: i64) -> Result<Batch, Reject> {
+        let events = split(body, format)?;
+        if events.len() > self.config.max_events {
+            return Err(Reject::TooManyEvents { found: events.len(), most: self.config.max_events });
+        }
+        let taking = Taking { key: self.config.key.key(), max_event: self.config.max_event.0, now_ms };
+        let batch = Batch::of(&events, taking);
+        self.count("rejected", batch.faults.len());
+        if batch.records.is_empty() { Err(Reject::NothingAccepted(batch.faults)) } else { Ok(batch) }
+    }
+
+    async fn store(&self, batch: Batch) -> Result<Response<Body>, Reject> {
+        let Batch { records, event_ids, faults } = batch;
+        match timeout(self.append_timeout, self.log.append(records)).await {
+            Ok(Ok(())) => {
+                self.count("accepted", event_ids.len());
+                let taken = Taken {
+                    accepted: event_ids.len(),
+                    rejected: faults.len(),
+                    stored: self.log.stored().name(),
+                    event_ids,
+                    errors: faults,
+                };
+                Ok(http::json(StatusCode::ACCEPTED, &taken))
+            }
+            Ok(Err(error)) => Err(self.not_stored(event_ids.len(), Some(&error))),
+            Err(_) => Err(self.not_stored(event_ids.len(), None)),
+        }
+    }
+
+    /// The log did not acknowledge the events. Why is for the operator; the client is told to try again, unless
+    /// that were in vain.
+    fn not_stored(&self, events: usize, error: Option<&LogError>) -> Reject {
+        self.count("failed", events);
+        let reason = error.map_or_else(|| "the log did not answer in time".to_owned(), ToString::to_string);
+        tracing::warn!(events, reason, "events not stored");
+        match error {
+            Some(LogError::TooLarge) => Reject::EventTooLarge,
+            _ => Reject::NotStored,
+        }
+    }
+
+    fn count(&self, result: &str, events: usize) {
+        self.metrics.ingest_events_total.with_label_values(&[result]).inc_by(events as u64);
+    }
+}
+
+impl Handler for Ingest {
+    async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+        self.answer(request).await
+    }
+}
+
+/// The time of receipt, in ms. The clock is read here and nowhere else in this room, once a request.
+#[expect(clippy::disallowed_methods, reason = "the edge: what is further in is told the time")]
+fn now_ms() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,82 @@
+//! A request's body, taken in within its limits of size, time and memory.
+
+use super::in_flight::Held;
+use super::reject::Reject;
+use bytes::{Buf, Bytes};
+use http_body_util::BodyExt;
+use hyper::body::Body;
+use std::fmt::Display;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Room made for a body in advance, whatever length the client declares.
+const FIRST_ROOM_BYTES: usize = 64 * 1024;
+/// What is read of a body that is not wanted, and for how long. A connection that is closed while the client still
+/// sends is reset, and the client may never see the answer.
+const UNWANTED_BYTES: usize = 16 * 1024 * 1024;
+const UNWANTED_TIME: Duration = Duration::from_secs(2);
+
+/// Takes in a body of at most so many bytes.
+///
+/// # Errors
+/// When it is larger, too slow, breaks off, or all requests together hold too much.
+pub(super) async fn receive<B>(body: &mut B, most: u64, within: Duration, held: &mut Held<'_>) -> Result<Bytes, Reject>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    if body.size_hint().lower() > most {
+        return Err(Reject::BodyTooLarge(most));
+    }
+    timeout(within, read(body, most, held)).await.unwrap_or(Err(Reject::TimedOut(within)))
+}
+
+async fn read<B>(body: &mut B, most: u64, held: &mut Held<'_>) -> Result<Bytes, Reject>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    // A body mostly comes in one piece, which is not copied.
+    let mut first = Bytes::new();
+    let mut all = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Reject::BrokeOff(error.to_string()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if (first.len() + all.len()) as u64 + data.len() as u64 > most {
+            return Err(Reject::BodyTooLarge(most));
+        }
+        if !held.take(data.len()) {
+            return Err(Reject::Busy);
+        }
+        if first.is_empty() && all.is_empty() {
+            first = data;
+            continue;
+        }
+        if all.is_empty() {
+            all.reserve(FIRST_ROOM_BYTES.min(most as usize));
+            all.extend_from_slice(&std::mem::take(&mut first));
+        }
+        all.extend_from_slice(&data);
+    }
+    Ok(if all.is_empty() { first } else { all.into() })
+}
+
+/// Reads on past what is not wanted, for a while.
+pub(super) async fn discard<B>(body: B)
+where
+    B: Body<Data = Bytes>,
+{
+    let mut body = pin!(body);
+    let rest = async {
+        let mut read = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            read += frame.data_ref().map_or(0, Buf::remaining);
+            if read > UNWANTED_BYTES {
+                return;
+            }
+        }
+    };
+    // Whether all of it came does not matter: the answer is the same.
+    let _ = timeout(UNWANTED_TIME, rest).await;
+}

@@ -1,0 +1,139 @@
+use super::batch::Fault;
+use crate::http::{self, Body};
+use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+use std::time::Duration;
+
+/// How long a client is asked to wait when an event could not be stored.
+const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
+
+/// Why a request as a whole was not taken. Its type decides status, headers and text, and nothing else does.
+///
+/// The texts are for clients: they say what to send instead, and nothing of what is behind ingest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Reject {
+    #[error("nothing is served here: POST events to /events")]
+    NotFound,
+    #[error("events are sent by POST")]
+    Method,
+    #[error("this content type is not taken: send application/json, application/x-ndjson or text/plain")]
+    ContentType,
+    #[error("this Content-Encoding is not taken: send the body as it is, without compression")]
+    ContentEncoding,
+    #[error("the body is larger than the {0} bytes that are allowed: send fewer events at a time")]
+    BodyTooLarge(u64),
+    #[error("{found} events in one request, at most {most} are allowed: send fewer at a time")]
+    TooManyEvents { found: usize, most: usize },
+    #[error("the body did not arrive within {}", humantime::format_duration(*.0))]
+    TimedOut(Duration),
+    #[error("the body broke off: {0}")]
+    BrokeOff(String),
+    #[error("the body is empty: send an event as a JSON object, an array, {{\"events\":[…]}}, or one on each line")]
+    Empty,
+    #[error("there are no events in the body")]
+    NoEvents,
+    #[error("the body is not UTF-8: the byte at {0} is invalid")]
+    NotUtf8(usize),
+    #[error("the body is not valid JSON: {0}")]
+    Syntax(String),
+    #[error("`events` must be an array of events")]
+    EventsNotAnArray,
+    #[error("`events` stands there twice")]
+    EventsTwice,
+    #[error("{}", nothing_accepted(.0))]
+    NothingAccepted(Vec<Fault>),
+    #[error("an event is larger than the log takes: send smaller events")]
+    EventTooLarge,
+    #[error("too much is being received at the moment: send the events again later")]
+    Busy,
+    #[error("the events may not have been stored: send them again later, with the same event_id they count once")]
+    NotStored,
+}
+
+fn nothing_accepted(faults: &[Fault]) -> String {
+    match faults {
+        [one] => one.error.clone(),
+        many => format!("none of the {} events can be taken: see `errors`", many.len()),
+    }
+}
+
+#[derive(Serialize)]
+struct Refusal<'a> {
+    error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+    #[serde(flatten)]
+    counts: Option<Counts<'a>>,
+}
+
+#[derive(Serialize)]
+struct Counts<'a> {
+    accepted: usize,
+    rejected: usize,
+    event_ids: [&'a str; 0],
+    errors: &'a [Fault],
+}
+
+impl Reject {
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Reject::NotFound => StatusCode::NOT_FOUND,
+            Reject::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Reject::ContentType | Reject::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Reject::BodyTooLarge(_) | Reject::TooManyEvents { .. } | Reject::EventTooLarge => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
+            Reject::TimedOut(_) => StatusCode::REQUEST_TIMEOUT,
+            Reject::BrokeOff(_)
+            | Reject::Empty
+            | Reject::NoEvents
+            | Reject::NotUtf8(_)
+            | Reject::Syntax(_)
+            | Reject::EventsNotAnArray
+            | Reject::EventsTwice
+            | Reject::NothingAccepted(_) => StatusCode::BAD_REQUEST,
+            Reject::Busy | Reject::NotStored => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// Whether the client may still be sending a body that nobody wants.
+    pub(super) fn leaves_body(&self) -> bool {
+        matches!(
+            self,
+            Reject::NotFound
+                | Reject::Method
+                | Reject::ContentType
+                | Reject::ContentEncoding
+                | Reject::BodyTooLarge(_)
+                | Reject::Busy
+        )
+    }
+
+    fn field(&self) -> Option<&str> {
+        match self {
+            Reject::EventsNotAnArray | Reject::EventsTwice => Some("events"),
+            Reject::NothingAccepted(faults) if faults.len() == 1 => faults[0].field.as_deref(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn response(&self) -> Response<Body> {
+        let counts = match self {
+            Reject::NothingAccepted(faults) => {
+                Some(Counts { accepted: 0, rejected: faults.len(), event_ids: [], errors: faults })
+            }
+            _ => None,
+        };
+        let refusal = Refusal { error: self.to_string(), field: self.field(), counts };
+        let mut response = http::json(self.status(), &refusal);
+        let headers = response.headers_mut();
+        match self {
+            Reject::Method => drop(headers.insert(ALLOW, HeaderValue::from_static("POST, OPTIONS"))),
+            Reject::Busy | Reject::NotStored => drop(headers.insert(RETRY_AFTER, RETRY_AFTER_S)),
+            Reject::TimedOut(_) => drop(headers.insert(CONNECTION, HeaderValue::from_static("close"))),
+            _ => {}
+        }
+        response
+    }
+}

@@ -1,0 +1,99 @@
+//! Signals in the middle of load: what was acknowledged is counted, once, and by nobody's leave twice.
+
+use std::time::Duration;
+
+use crate::support::app::{Binary, finish};
+use crate::support::oracle::{Recount, records_of};
+use crate::support::traffic::{COUNTERS, Load, assert_stored_once};
+use crate::support::{self, Settings, unique};
+
+/// The default `shutdown_timeout`, and the 2 s that a TERM may take on top of it.
+const SHUTDOWN: Duration = Duration::from_secs(12);
+
+async fn on_kafka(name: &str) -> Settings {
+    let (kafka, redis) = (support::kafka().await, support::redis().await);
+    let settings = Settings::kafka(kafka, redis, &unique(name), &unique(name)).counting(COUNTERS);
+    // A member that was killed is replaced as soon as its session is over.
+    settings.with_property("session.timeout.ms", "3000").with_property("heartbeat.interval.ms", "500")
+}
+
+/// Compares what was acknowledged with the topic, and the topic with the counts.
+async fn assert_nothing_lost_or_doubled(
+    settings: &Settings,
+    binary: &Binary,
+    acknowledged: std::collections::BTreeSet<String>,
+) {
+    let kafka = support::kafka().await;
+    let records = kafka.read(settings.text_of("log.kafka.topic")).await;
+    assert_stored_once(&acknowledged, records.iter().map(|record| record.value.as_deref().unwrap()));
+    let recount = Recount::of_topic(kafka, settings).await;
+    binary.until_consumed(recount.records()).await;
+    recount.assert_in_redis(support::redis().await, settings).await;
+    recount.assert_in_api(binary).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_term_in_the_middle_of_load_loses_and_doubles_nothing() {
+    let settings = on_kafka("term").await;
+    let binary = Binary::start("run", &settings).await;
+    binary.until_ready().await;
+    let load = Load::start(&binary, "term");
+    load.until_acknowledged(2_000).await;
+    binary.terminate();
+    assert_eq!(binary.ended(SHUTDOWN).await, 0, "{}", binary.output());
+    let mut acknowledged = load.stop().await;
+
+    // It flushed before it went: all that it had read is in the store already.
+    binary.restart().await;
+    let load = Load::start(&binary, "term-again");
+    load.until_acknowledged(1_000).await;
+    acknowledged.append(&mut load.stop().await);
+    assert_nothing_lost_or_doubled(&settings, &binary, acknowledged).await;
+
+    let verified = finish(&["verify"], &settings).await;
+    assert_eq!(verified.code, 0, "{}", verified.output);
+    binary.terminate();
+    assert_eq!(binary.ended(SHUTDOWN).await, 0, "{}", binary.output());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_in_the_middle_of_load_loses_and_doubles_nothing() {
+    let settings = on_kafka("kill").await;
+    let binary = Binary::start("run", &settings).await;
+    binary.until_ready().await;
+    let load = Load::start(&binary, "kill");
+    for _ in 0..2 {
+        load.until_acknowledged(1_000).await;
+        binary.kill();
+        load.until_refused().await;
+        binary.restart().await;
+    }
+    load.until_acknowledged(500).await;
+    let acknowledged = load.stop().await;
+    assert_nothing_lost_or_doubled(&settings, &binary, acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_loses_and_doubles_nothing_in_one_file_either() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings::embedded(dir.path()).counting(COUNTERS);
+    let binary = Binary::start("run", &settings).await;
+    let load = Load::start(&binary, "file");
+    for _ in 0..3 {
+        load.until_acknowledged(2_000).await;
+        binary.kill();
+        load.until_refused().await;
+        binary.restart().await;
+    }
+    load.until_acknowledged(500).await;
+    let acknowledged = load.stop().await;
+    let records = records_of(settings.text_of("embedded.path").as_ref());
+    assert_stored_once(&acknowledged, records.iter().map(|record| record.value.as_deref().unwrap()));
+    let recount = Recount::of_records(&settings, &records);
+    binary.until_consumed(recount.records()).await;
+    recount.assert_in_api(&binary).await;
+    binary.terminate();
+    assert_eq!(binary.ended(SHUTDOWN).await, 0, "{}", binary.output());
+    let verified = finish(&["verify"], &settings).await;
+    assert_eq!(verified.code, 0, "{}", verified.output);
+}
