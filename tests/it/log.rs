@@ -23,7 +23,9 @@ fn metrics() -> Arc<Metrics> {
 
 fn config(kafka: &Kafka, topic: String) -> KafkaConfig {
     let mut config = KafkaConfig { brokers: kafka.brokers(), group: unique("group"), topic, ..KafkaConfig::default() };
-    config.properties.insert("reconnect.backoff.max.ms".to_owned(), "200".to_owned());
+    for (name, value) in [("reconnect.backoff.max.ms", "200"), ("message.timeout.ms", "4000")] {
+        config.properties.insert(name.to_owned(), value.to_owned());
+    }
     config
 }
 

@@ -162,7 +162,11 @@ impl KafkaConsumer {
         if matches!(notice, Notice::OutOfRange(_)) {
             context.complaints.error(error, "partitions are looked up again");
         }
-        context.members().notice(notice);
+        let mut members = context.members();
+        if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
+            members.lost_all();
+        }
+        members.notice(notice);
     }
 
     /// What a list of partitions is answered: one number for each, as `fetch` finds them.
@@ -204,7 +208,11 @@ fn consuming(config: &KafkaConfig, number: usize, bytes: u64) -> ClientConfig {
         // The default of a second stalls a full queue: 12.2 s instead of 3.3 s for 4 million records.
         ("fetch.queue.backoff.ms", "5"),
         ("queued.min.messages", "10000"),
-        ("fetch.message.max.bytes", "1048576"),
+        // By partition, before decompression. With 1 MiB the peak was 37 to 39 MB instead of 19 to 23, at a rate that
+        // differs by no more than from run to run.
+        ("fetch.message.max.bytes", "262144"),
+        // A partition that starts or seeks waits for the answer to the fetch that is under way: 0.1 s, not 0.5 s.
+        ("fetch.wait.max.ms", "100"),
         ("session.timeout.ms", "10000"),
         // A rebalance waits for each member's next heartbeat.
         ("heartbeat.interval.ms", "1000"),
