@@ -129,8 +129,15 @@ impl Layers {
             })
         };
         let first = self.keys.all().into_iter().filter(mentioned).min_by_key(|key| message.find(&keys::name(key)));
-        first.map_or_else(|| self.whole.clone(), |key| self.place(&key))
+        let Some(key) = first else { return self.whole.clone() };
+        // Of a table that takes any key, the one that is named after it.
+        let inside = |given: &&Key| given.len() > key.len() && given.starts_with(&key) && named_in(given, message);
+        self.place(self.places.keys().find(inside).unwrap_or(&key))
     }
+}
+
+fn named_in(key: &[String], message: &str) -> bool {
+    key.last().is_some_and(|last| message.contains(&format!("\"{last}\"")))
 }
 
 impl Layers {

@@ -90,7 +90,7 @@ fn a_value_that_a_component_refuses_is_placed() {
         refused("[log]\nkind = \"kafak\"", &[]),
         "c.toml:2:1: `log.kind` = \"kafak\": unknown variant `kafak`, expected `kafka` or `embedded`"
     );
-    assert!(refused("[log.kafka.properties]\nacks = \"1\"", &[]).starts_with("c.toml:1:12: log.kafka.properties"));
+    assert!(refused("[log.kafka.properties]\nacks = \"1\"", &[]).starts_with("c.toml:2:1: log.kafka.properties"));
 }
 
 #[test]
