@@ -12,6 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 const ANSWER: Duration = Duration::from_secs(5);
+/// How often, and how long each time, to ask the client what is the matter.
+const COMPLAINTS: usize = 10;
+const COMPLAINT: Duration = Duration::from_millis(20);
 
 /// Keeps the client quiet but for the last thing that it complained of, which tells more than "timed out".
 #[derive(Clone, Default)]
@@ -103,10 +106,15 @@ impl Probe {
     }
 
     fn told(&self, error: &KafkaError) -> anyhow::Error {
-        // Errors reach the context only while somebody polls.
-        let _ = self.client.poll(Duration::ZERO);
-        match self.quiet.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(reason) => anyhow!("{reason}"),
+        // The client tells its complaints only to somebody who polls.
+        for _ in 0..COMPLAINTS {
+            let _ = self.client.poll(COMPLAINT);
+            if let Some(reason) = self.quiet.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                return anyhow!("{reason}");
+            }
+        }
+        match error.rdkafka_error_code() {
+            Some(code) => anyhow!("no answer ({code})"),
             None => anyhow!("{error}"),
         }
     }
