@@ -121,8 +121,8 @@ impl App {
         let admin = tokio::spawn(admin.0.run(admin.1, serving.clone()));
         let query = query.map(|(server, query)| {
             let (monitored, until) = (query.clone(), serving.clone());
-            tokio::spawn(async move { monitored.run_monitor(until).await });
-            tokio::spawn(server.run(query, serving.clone()))
+            let served = server.run(query, serving.clone());
+            tokio::spawn(async move { _ = tokio::join!(monitored.run_monitor(until), served) })
         });
         let takes_events = ingest.is_some();
         let ingest = ingest.map(|(server, ingest)| tokio::spawn(server.run(ingest, accepting.clone())));
@@ -190,6 +190,8 @@ async fn tend_log(
     };
     if let Some(watching) = watching {
         watching.abort();
+        // Nobody holds the log any more once the application has ended. The only error is that it was aborted.
+        let _ = watching.await;
     }
     result
 }

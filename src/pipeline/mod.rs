@@ -141,6 +141,8 @@ impl Pipeline {
             }
         };
         observing.abort();
+        // The only error is that it was aborted.
+        let _ = observing.await;
         let last = async {
             // The workers are gone and with them every sender, so this ends when all letters are stored.
             let _ = storing.await;

@@ -3,7 +3,7 @@ use crate::counter::Spec;
 use std::collections::{BTreeMap, HashMap};
 
 /// What to recount, and what of it is worth keeping in memory.
-#[derive(Debug, Clone)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Scope {
     /// How far past its record an event's time may lie.
     pub(super) max_ahead_ms: i64,
@@ -45,7 +45,7 @@ struct Plan {
 }
 
 /// The counts, made anew from the records.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Recount {
     plans: Vec<Plan>,
     scope: Scope,
@@ -57,6 +57,21 @@ impl Recount {
     pub(super) fn new(specs: &[Spec], scope: Scope) -> Recount {
         let plans = specs.iter().map(Plan::of).collect();
         Recount { plans, scope, buckets: HashMap::new(), partitions: BTreeMap::new() }
+    }
+
+    /// All windows in scope: the counter's and the window's place, size and retention in seconds.
+    pub(super) fn windows(&self) -> impl Iterator<Item = (usize, usize, i64, i64)> {
+        let wanted = |plan: &Plan| self.scope.only.as_deref().is_none_or(|only| only == plan.name);
+        let plans = self.plans.iter().enumerate().filter(move |(_, plan)| wanted(plan));
+        plans.flat_map(|(index, plan)| {
+            plan.windows.iter().enumerate().map(move |(place, (size, keep))| (index, place, *size, *keep))
+        })
+    }
+
+    /// When a bucket stops being kept, in unix seconds.
+    pub(super) fn kept_until(&self, (index, place, start): Bucket) -> i64 {
+        let (size, keep) = self.plans[index].windows[place];
+        start + size + keep
     }
 
     /// Takes one record in.

@@ -214,7 +214,7 @@ impl<'m, 'a> Fields<'m, 'a> {
 }
 
 /// `2025-01-31T12:00:00.123+01:00`, in ms.
-fn rfc3339_ms(text: &str) -> Option<i64> {
+pub(super) fn rfc3339_ms(text: &str) -> Option<i64> {
     let number = |from: usize, to: usize| {
         let digits = text.get(from..to)?;
         digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<i64>().ok()).flatten()
