@@ -1,5 +1,6 @@
 //! The commands: one file each. How anything works is elsewhere.
 
+mod check;
 mod demo;
 mod kafka;
 mod serve;
@@ -36,6 +37,8 @@ enum Command {
     Query(ConfigFile),
     /// Everything in one process, with synthetic visitors and nothing else needed.
     Demo(demo::Demo),
+    /// Say line by line what is right and wrong with the configuration, the addresses, the log and the store.
+    Check(ConfigFile),
     /// Count the topic again below the stored offsets and compare; exit code 1 on any difference.
     Verify(verify::Verify),
 }
@@ -87,6 +90,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Process(file) => serve::serve(file.load()?, &[Role::Process]).await,
             Command::Query(file) => serve::serve(file.load()?, &[Role::Query]).await,
             Command::Demo(demo) => demo.run().await,
+            Command::Check(file) => check::check(&file).await,
             Command::Verify(verify) => verify.run().await,
         }
     });
