@@ -75,9 +75,7 @@ impl App {
             _ => None,
         };
         let query = match &store {
-            Some(store) if has(Role::Query) => {
-                Some(bind_query(&config, store, &counters, &metrics, &readiness).await?)
-            }
+            Some(store) if has(Role::Query) => Some(bind_query(&config, store, &counters, &metrics, &readiness).await?),
             _ => None,
         };
         let pipeline = match (&log, &store) {
@@ -268,9 +266,7 @@ async fn open_log(
         (log::Kind::Embedded, Some(file)) => {
             Arc::new(EmbeddedLog::open(file.clone(), &config.embedded, metrics.clone()).await?)
         }
-        (log::Kind::Embedded | log::Kind::Kafka, _) => {
-            Arc::new(KafkaLog::connect(&config.log.kafka, metrics.clone())?)
-        }
+        (log::Kind::Embedded | log::Kind::Kafka, _) => Arc::new(KafkaLog::connect(&config.log.kafka, metrics.clone())?),
     })
 }
 
@@ -311,13 +307,7 @@ async fn bind_query(
         .await
         .with_context(|| format!("query.listen: cannot listen on {listen}"))?;
     let topic = config.log.kafka.topic.clone();
-    let query = Query::new(
-        config.query.clone(),
-        store.clone(),
-        counters.clone(),
-        topic,
-        metrics.clone(),
-        readiness.clone(),
-    )?;
+    let query =
+        Query::new(config.query.clone(), store.clone(), counters.clone(), topic, metrics.clone(), readiness.clone())?;
     Ok((server, Arc::new(query)))
 }

@@ -12,6 +12,7 @@ use crate::units::duration;
 use crate::{admin, counter, embedded, ingest, log, pipeline, query, store};
 use layers::Layers;
 use serde::Deserialize;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -96,6 +97,7 @@ impl Config {
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let mut note = |result: Result<(), String>| problems.extend(result.err());
+        note(self.listeners());
         note(self.ingest.validate().map_err(|e| e.to_string()));
         note(self.log.validate().map_err(|e| e.to_string()));
         note(self.pipeline.validate());
@@ -103,6 +105,22 @@ impl Config {
         note(self.query.validate().map_err(|e| e.to_string()));
         note(counter::Counters::new(self.counters.clone()).map(drop).map_err(|e| e.to_string()));
         problems
+    }
+
+    /// Two components cannot listen on one address, which neither of them can know.
+    fn listeners(&self) -> Result<(), String> {
+        let listeners = [
+            ("ingest.listen", self.ingest.listen),
+            ("query.listen", self.query.listen),
+            ("admin.listen", self.admin.listen),
+        ];
+        for (at, (name, address)) in listeners.iter().enumerate() {
+            let same = |(_, other): &&(&str, SocketAddr)| other == address && address.port() != 0;
+            if let Some((other, _)) = listeners[at + 1..].iter().find(same) {
+                return Err(format!("{name} and {other} are both {address}: give one of them another port"));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,8 +1,11 @@
 //! The commands: one file each. How anything works is elsewhere.
 
+mod check;
 mod demo;
+mod kafka;
 mod serve;
 mod signals;
+mod verify;
 
 use crate::config::Config;
 use crate::telemetry::{LogFormat, Role, init_logging};
@@ -34,6 +37,10 @@ enum Command {
     Query(ConfigFile),
     /// Everything in one process, with synthetic visitors and nothing else needed.
     Demo(demo::Demo),
+    /// Say line by line what is right and wrong with the configuration, the addresses, the log and the store.
+    Check(ConfigFile),
+    /// Count the topic again below the stored offsets and compare; exit code 1 on any difference.
+    Verify(verify::Verify),
 }
 
 /// Where the configuration is.
@@ -53,6 +60,12 @@ impl ConfigFile {
 /// The environment, without variables that are no text: none of ours can be.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the commands are at the edge: somebody has to know the time")]
+fn now_s() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Reads the arguments, does what they say, and answers the exit code: 0, 1 for an error, 2 for wrong arguments.
@@ -77,6 +90,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Process(file) => serve::serve(file.load()?, &[Role::Process]).await,
             Command::Query(file) => serve::serve(file.load()?, &[Role::Query]).await,
             Command::Demo(demo) => demo.run().await,
+            Command::Check(file) => check::check(&file).await,
+            Command::Verify(verify) => verify.run().await,
         }
     });
     // Whatever still blocks (a client that waits for a server that is gone) must not keep the process.

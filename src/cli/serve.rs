@@ -13,7 +13,8 @@ pub(super) async fn serve(config: Config, roles: &[Role]) -> anyhow::Result<Exit
     let shutdown = Shutdown::new();
     signals::watch(shutdown.clone(), timeout)?;
     let addresses = app.addresses();
-    for (role, address) in [("ingest", addresses.ingest), ("query", addresses.query), ("admin", Some(addresses.admin))] {
+    for (role, address) in [("ingest", addresses.ingest), ("query", addresses.query), ("admin", Some(addresses.admin))]
+    {
         if let Some(address) = address {
             tracing::info!(%address, "{role} listens");
         }

@@ -1,7 +1,7 @@
 //! SIGTERM and SIGINT: the first begins the shutdown, a second one ends the process at once.
 
 use crate::shutdown::Shutdown;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What the process may take on top of its time to drain, for clients that do not let go.
@@ -35,7 +35,11 @@ async fn next(terminate: &mut Signal, interrupt: &mut Signal) -> i32 {
 /// A thread, for it must come true even if the runtime is stuck.
 fn end_after(time: Duration) {
     let watchdog = std::thread::Builder::new().name("shutdown-watchdog".to_owned()).spawn(move || {
-        std::thread::park_timeout(time);
+        let end = Instant::now() + time;
+        // It may wake up early.
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            std::thread::park_timeout(left);
+        }
         tracing::warn!("the drain did not end in time; what was not flushed is counted at the next start");
         exit(0);
     });

@@ -91,7 +91,10 @@ fn uncommented(line: &str) -> &str {
 }
 
 fn flatten(value: &Value, at: &mut Key, all: &mut Vec<Key>) {
-    if let Value::Table(table) = value {
+    // A table without documented keys takes any: it stands for what is in it.
+    if let Value::Table(table) = value
+        && !table.is_empty()
+    {
         for (part, value) in table {
             at.push(part.clone());
             flatten(value, at, all);

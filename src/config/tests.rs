@@ -60,3 +60,69 @@ fn a_refused_counter_is_placed() {
     let error = refused("\n\n[[counters]]\nname = \"A\"\nwindows = [{ size = \"1m\", keep = \"1h\" }]", &[]);
     assert!(error.starts_with("c.toml:4:1: counter `A`: a name"), "{error}");
 }
+
+#[test]
+fn the_documented_values_are_the_defaults() {
+    let documented = Config::parse(DOCUMENTED, "config/streamgauge.toml", env(&[])).unwrap();
+    assert_eq!(format!("{documented:#?}"), format!("{:#?}", Config::default()));
+}
+
+#[test]
+fn a_key_that_a_component_does_not_know_is_named_with_the_nearest() {
+    assert_eq!(
+        refused("[store.redis]\nulr = \"redis://:hunter2@host\"", &[]),
+        "c.toml:2:1: no such key: `store.redis.ulr`, the nearest is `store.redis.url`"
+    );
+    assert_eq!(
+        refused("[ingest]\nlisen = \"127.0.0.1:1\"", &[]),
+        "c.toml:2:1: no such key: `ingest.lisen`, the nearest is `ingest.listen`"
+    );
+    assert!(refused("[log.kafka]\ngroupp = \"a\"", &[]).contains("nearest is `log.kafka.group`"));
+    assert!(refused("[pipeline]\non_gap = \"stop\"", &[]).contains("no such key: `pipeline.on_gap`"));
+}
+
+#[test]
+fn a_value_that_a_component_refuses_is_placed() {
+    assert!(refused("[ingest]\n\nlisten = \"0.0.0.0:1\"", &[]).starts_with("c.toml:3:1: ingest.listen"));
+    assert!(refused("[pipeline]\nworkers = 1000", &[]).starts_with("c.toml:2:1: pipeline.workers"));
+    assert!(refused("[query]\nlisten = \"127.0.0.1:8081\"", &[]).contains("ingest.listen and query.listen are both"));
+    assert_eq!(
+        refused("[log]\nkind = \"kafak\"", &[]),
+        "c.toml:2:1: `log.kind` = \"kafak\": unknown variant `kafak`, expected `kafka` or `embedded`"
+    );
+    assert!(refused("[log.kafka.properties]\nacks = \"1\"", &[]).starts_with("c.toml:1:12: log.kafka.properties"));
+}
+
+#[test]
+fn no_message_shows_a_secret() {
+    for (text, pairs) in [
+        ("[store.redis]\nurl = \"htp://:hunter2@host\"", [("A", "")]),
+        ("[store.redis]\nurl = 5\nhunter2 = 1", [("STREAMGAUGE_STORE__REDIS__URL", "[\"hunter2\"]")]),
+        ("[store]\nredis = \"redis://:hunter2@host\"", [("A", "")]),
+        ("store = \"hunter2\"", [("A", "")]),
+        ("[query]\ntoken = [\"hunter2\"]", [("A", "")]),
+        ("[query]\ntoken = \"hunter2 hunter2\"", [("A", "")]),
+        ("[log.kafka.properties]\n\"sasl.password\" = [\"hunter2\"]", [("A", "")]),
+        ("", [("STREAMGAUGE_LOG__KAFKA__PROPERTIES__ACKS", "hunter2")]),
+        ("", [("STREAMGAUGE_QUERY__TOKENS", "hunter2")]),
+    ] {
+        let error = Config::parse(text, "c.toml", env(&pairs)).unwrap_err();
+        let told = format!("{error} {error:?}").replace(".hunter2`", "");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+    let pairs = [
+        ("STREAMGAUGE_STORE__REDIS__URL", "redis://:hunter2@host"),
+        ("STREAMGAUGE_QUERY__TOKEN", "hunter2"),
+        ("STREAMGAUGE_LOG__KAFKA__PROPERTIES__SASL_PASSWORD", "hunter2"),
+    ];
+    let config = Config::load(None, env(&pairs)).unwrap();
+    assert_eq!(config.log.kafka.properties["sasl.password"], "hunter2");
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_token_of_digits_needs_no_quotes_in_the_environment() {
+    let pairs = [("STREAMGAUGE_QUERY__TOKEN", "12345"), ("STREAMGAUGE_INGEST__OPEN", "true")];
+    let config = Config::load(None, env(&pairs)).unwrap();
+    assert!(config.query.token.is_some() && config.ingest.open);
+}

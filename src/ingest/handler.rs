@@ -134,12 +134,16 @@ impl Ingest {
         }
     }
 
-    /// The log did not acknowledge the events. Why is for the operator; the client is told to try again.
+    /// The log did not acknowledge the events. Why is for the operator; the client is told to try again, unless
+    /// that were in vain.
     fn not_stored(&self, events: usize, error: Option<&LogError>) -> Reject {
         self.count("failed", events);
         let reason = error.map_or_else(|| "the log did not answer in time".to_owned(), ToString::to_string);
         tracing::warn!(events, reason, "events not stored");
-        Reject::NotStored
+        match error {
+            Some(LogError::TooLarge) => Reject::EventTooLarge,
+            _ => Reject::NotStored,
+        }
     }
 
     fn count(&self, result: &str, events: usize) {

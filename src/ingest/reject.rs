@@ -43,6 +43,8 @@ pub(super) enum Reject {
     EventsTwice,
     #[error("{}", nothing_accepted(.0))]
     NothingAccepted(Vec<Fault>),
+    #[error("an event is larger than the log takes: send smaller events")]
+    EventTooLarge,
     #[error("too much is being received at the moment: send the events again later")]
     Busy,
     #[error("the events may not have been stored: send them again later, with the same event_id they count once")]
@@ -79,7 +81,9 @@ impl Reject {
             Reject::NotFound => StatusCode::NOT_FOUND,
             Reject::Method => StatusCode::METHOD_NOT_ALLOWED,
             Reject::ContentType | Reject::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Reject::BodyTooLarge(_) | Reject::TooManyEvents { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Reject::BodyTooLarge(_) | Reject::TooManyEvents { .. } | Reject::EventTooLarge => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Reject::TimedOut(_) => StatusCode::REQUEST_TIMEOUT,
             Reject::BrokeOff(_)
             | Reject::Empty

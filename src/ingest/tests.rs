@@ -22,7 +22,8 @@ use std::time::Duration;
 #[derive(Default)]
 struct FakeLog {
     records: Mutex<Vec<NewRecord>>,
-    failing: bool,
+    /// Makes the error that it fails with.
+    failing: Option<fn() -> LogError>,
     silent: bool,
 }
 
@@ -36,8 +37,8 @@ impl EventLog for FakeLog {
         if self.silent {
             std::future::pending::<()>().await;
         }
-        if self.failing {
-            return Err(LogError::NoTopic("secret-topic".into()));
+        if let Some(error) = self.failing {
+            return Err(error());
         }
         self.records.lock().unwrap().extend(records);
         Ok(())
@@ -346,7 +347,8 @@ async fn a_body_is_held_to_its_size_time_and_memory() {
 
 #[tokio::test]
 async fn what_was_not_acknowledged_is_never_answered_with_success() {
-    for (failing, silent) in [(true, false), (false, true)] {
+    let away: fn() -> LogError = || LogError::NoTopic("secret-topic".into());
+    for (failing, silent) in [(Some(away), false), (None, true)] {
         let mut world = World::with(Config::default(), FakeLog { failing, silent, ..FakeLog::default() });
         world.ingest.append_timeout = Duration::from_millis(20);
         let answer = world.post_json(r#"[{"type":"a"},{}]"#).await;
@@ -358,6 +360,14 @@ async fn what_was_not_acknowledged_is_never_answered_with_success() {
         assert_eq!((world.events("failed"), world.events("accepted"), world.events("rejected")), (1, 0, 1));
         assert_eq!(world.records(), []);
     }
+}
+
+#[tokio::test]
+async fn an_event_that_the_log_can_never_take_is_not_sent_again() {
+    let world = World::with(Config::default(), FakeLog { failing: Some(|| LogError::TooLarge), ..FakeLog::default() });
+    let answer = world.post_json(r#"{"type":"a"}"#).await;
+    assert_eq!((answer.status, answer.headers.contains_key("retry-after")), (413, false));
+    assert_eq!(world.events("failed"), 1);
 }
 
 #[tokio::test]

@@ -65,9 +65,15 @@ pub enum LogError {
 }
 
 impl LogError {
-    /// Whether the same may succeed later without a change of the configuration.
+    /// Whether trying again may help without anybody changing anything of the configuration or the topic.
     pub fn is_retryable(&self) -> bool {
-        !matches!(self, LogError::Config { .. } | LogError::NoTopic(_) | LogError::Client(_) | LogError::TooLarge)
+        match self {
+            LogError::Config { .. } | LogError::NoTopic(_) | LogError::Client(_) | LogError::TooLarge => false,
+            LogError::OutOfRange { .. } | LogError::Closed => false,
+            // Brokers that are still on their way make a new topic impossible for a while.
+            LogError::Create { .. } | LogError::Kafka { .. } | LogError::NotAcknowledged(_) | LogError::Busy => true,
+            LogError::Full { .. } | LogError::Embedded(_) => true,
+        }
     }
 }
 

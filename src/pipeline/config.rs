@@ -31,7 +31,7 @@ impl Default for Config {
             lateness: Duration::from_secs(5),
             max_ahead: Duration::from_secs(60),
             flush_cells: 10_000,
-            max_pending_cells: 200_000,
+            max_pending_cells: 100_000,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::store::{Flush, Flushed, PartitionFlush, StoreError};
 use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
 
 /// See the module's documentation.
@@ -123,7 +123,7 @@ impl Flusher {
             Next::Locate => {
                 let worker = shared.registry.worker_of(part.partition);
                 if let Some(handle) = worker.and_then(|index| self.handles.get(index)) {
-                    locate::spawn(shared, handle, vec![part.partition]);
+                    locate::spawn(shared, handle, vec![part.partition], Duration::ZERO);
                 }
             }
             // A worker that gives a partition up looks whether it is settled.

@@ -26,6 +26,7 @@ impl Letters {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "bounded by bytes: workers pause while too many wait")]
 pub(super) fn channel(shared: &Arc<Shared>) -> (Letters, UnboundedReceiver<LetterBatch>) {
     let (sender, receiver) = unbounded_channel();
     (Letters { shared: shared.clone(), sender }, receiver)

@@ -6,11 +6,14 @@ use super::worker::{Handle, Place, Start};
 use super::{Shared, backoff};
 use crate::log::Extent;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Looks the partitions up until it succeeds, then tells the worker to start them. An empty list is answered too.
-pub(super) fn spawn(shared: &Arc<Shared>, handle: &Handle, partitions: Vec<i32>) {
+/// Looks the partitions up after a while, until it succeeds, then tells the worker to start them. An empty list is
+/// answered too.
+pub(super) fn spawn(shared: &Arc<Shared>, handle: &Handle, partitions: Vec<i32>, wait: Duration) {
     let (shared, handle) = (shared.clone(), handle.clone());
     shared.runtime.clone().spawn(async move {
+        tokio::time::sleep(wait).await;
         let mut attempt = 0;
         loop {
             match look_up(&shared, &handle, &partitions).await {

@@ -194,6 +194,7 @@ async fn worker_count(shared: &Shared) -> Option<usize> {
 
 type Workers = (Arc<[Handle]>, Vec<JoinHandle<()>>);
 
+#[expect(clippy::disallowed_methods, reason = "one small order for each look-up, and those are few")]
 fn start_workers(shared: &Arc<Shared>, count: usize, letters: letters::Letters) -> Result<Workers, PipelineError> {
     let (mut handles, mut threads) = (Vec::new(), Vec::new());
     for index in 0..count {
@@ -208,9 +209,9 @@ fn start_workers(shared: &Arc<Shared>, count: usize, letters: letters::Letters) 
 }
 
 fn join(threads: Vec<JoinHandle<()>>) -> Result<(), PipelineError> {
-    // `fold` and not `all`: every thread is joined, whatever came of the ones before.
-    let fine = threads.into_iter().fold(true, |fine, thread| thread.join().is_ok() && fine);
-    if fine { Ok(()) } else { Err(PipelineError::WorkerEnded) }
+    // Every thread is joined, whatever came of the ones before.
+    let ended: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
+    if ended.iter().all(Result::is_ok) { Ok(()) } else { Err(PipelineError::WorkerEnded) }
 }
 
 async fn leave(handles: Arc<[Handle]>) {

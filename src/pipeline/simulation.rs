@@ -218,10 +218,10 @@ fn play(log: &[Entry], steps: &[Step]) -> Store {
             Step::Tick(who) => processors[on(who)].partition.tick(),
             Step::Flush(who, reply) => {
                 processors[on(who)].flush(&mut store, *reply);
-            },
+            }
             Step::Displaced(who) => {
                 let _ = processors[on(who)].partition.displaced();
-            },
+            }
             Step::Crash(who) => processors[on(who)] = Processor::new(n),
             Step::Revoke(who) => {
                 if processors[on(who)].partition.revoked() == Next::Release {

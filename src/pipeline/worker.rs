@@ -2,7 +2,7 @@
 //! registry and does what partitions and look-ups tell it. It decides nothing about offsets.
 
 use super::letters::{LetterBatch, Letters};
-use super::partition::{Merged, Next};
+use super::partition::{Merged, Next, Partition};
 use super::{Shared, locate, now_ms};
 use crate::counter::{Counted, Counting, Fingerprint, Segment};
 use crate::log::{Consumer, DeadLetter, LogRecord, Notice};
@@ -15,9 +15,11 @@ const POLL: Duration = Duration::from_millis(100);
 /// The same while partitions are being given up: others wait for them.
 const POLL_LEAVING: Duration = Duration::from_millis(10);
 /// Records between two looks at everything else.
-const BATCH: usize = 2_000;
+const BATCH: usize = 10_000;
 /// How long a revoked partition may take to flush before it is given up as it is.
 const REVOKE: Duration = Duration::from_secs(1);
+/// How long to wait before a partition that the client refused to start is tried again.
+const RESTART: Duration = Duration::from_secs(1);
 /// Dead letters that may wait to be stored, in bytes, before reading pauses.
 const LETTER_BYTES: usize = 16 << 20;
 
@@ -62,13 +64,14 @@ pub(super) struct Worker {
     /// By partition number.
     reading: Vec<Option<Reading>>,
     leaving: Vec<Leaving>,
-    paused: bool,
+    /// Why reading waits, if it does.
+    paused: Option<&'static str>,
 }
 
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>, handle: Handle, starts: Receiver<Start>, letters: Letters) -> Worker {
         let counting = Counting::new(shared.counters.clone(), shared.timing);
-        Worker { shared, handle, starts, counting, letters, reading: Vec::new(), leaving: Vec::new(), paused: false }
+        Worker { shared, handle, starts, counting, letters, reading: Vec::new(), leaving: Vec::new(), paused: None }
     }
 
     /// Works until the shutdown begins. What was read by then is merged.
@@ -89,7 +92,9 @@ impl Worker {
         while let Ok(Start(places)) = self.starts.try_recv() {
             let positions: Vec<(i32, i64)> = places.iter().map(|p| (p.partition, p.offset)).collect();
             if let Err(error) = self.handle.consumer.start(&positions) {
-                self.shared.report_log_error("cannot start partitions", &error.to_string());
+                self.shared.report_log_error("cannot start partitions; they are looked up again", &error.to_string());
+                positions.iter().for_each(|(id, _)| self.displaced(*id, RESTART));
+                continue;
             }
             for place in places {
                 let Ok(index) = usize::try_from(place.partition) else { continue };
@@ -99,8 +104,9 @@ impl Worker {
                 let batch = Segment::starting_at(place.offset);
                 self.reading[index] = Some(Reading { place, batch, letters: Vec::new() });
             }
-            // A new partition starts unpaused; `hold_back` pauses it with the others if it has to.
-            self.paused = false;
+            if let Some(reason) = self.paused {
+                self.pause(&positions.iter().map(|(id, _)| *id).collect::<Vec<_>>(), Some(reason));
+            }
         }
     }
 
@@ -134,7 +140,7 @@ impl Worker {
             Notice::Assigned(partitions) => {
                 tracing::info!(worker = self.handle.index, ?partitions, "partitions assigned");
                 partitions.iter().for_each(|id| registry.assign(self.handle.index, *id));
-                locate::spawn(&self.shared, &self.handle, partitions);
+                locate::spawn(&self.shared, &self.handle, partitions, Duration::ZERO);
             }
             Notice::Revoked(partitions) => {
                 tracing::info!(worker = self.handle.index, ?partitions, "partitions revoked");
@@ -153,14 +159,19 @@ impl Worker {
             Notice::OutOfRange(partition) => {
                 let ours = registry.ids_of(self.handle.index);
                 for id in ours.into_iter().filter(|id| partition.is_none_or(|p| p == *id)) {
-                    self.stop_reading(id);
-                    if self.shared.registry.update(id, super::Partition::displaced) == Some(Next::Locate) {
-                        locate::spawn(&self.shared, &self.handle, vec![id]);
-                    }
+                    self.displaced(id, Duration::ZERO);
                 }
                 self.shared.wake.notify_one();
             }
             Notice::Failed(error) => self.shared.report_log_error("the log's client reports an error", &error),
+        }
+    }
+
+    /// The partition's place is to be looked up again, after a while.
+    fn displaced(&mut self, id: i32, wait: Duration) {
+        self.stop_reading(id);
+        if self.shared.registry.update(id, Partition::displaced) == Some(Next::Locate) {
+            locate::spawn(&self.shared, &self.handle, vec![id], wait);
         }
     }
 
@@ -174,7 +185,7 @@ impl Worker {
     fn release(&mut self) {
         let Worker { shared, handle, leaving, .. } = self;
         leaving.retain(|group| {
-            let settled = |id: &i32| shared.registry.look(*id, |p| p.is_settled()).unwrap_or(true);
+            let settled = |id: &i32| shared.registry.look(*id, Partition::is_settled).unwrap_or(true);
             if Instant::now() < group.deadline && !group.partitions.iter().all(settled) {
                 return true;
             }
@@ -193,27 +204,31 @@ impl Worker {
     /// membership.
     fn hold_back(&mut self) {
         let registry = &self.shared.registry;
-        let limit = if self.paused { 2 } else { 1 };
-        let full = registry.pending_cells() * limit > self.shared.config.max_pending_cells;
-        let letters = registry.letter_bytes() * limit > LETTER_BYTES;
-        if (full || letters) == self.paused {
-            return;
-        }
-        self.paused = full || letters;
-        let reason = match (full, letters) {
-            (true, _) => Some("too many counts wait for the store: is it away or slow?"),
-            (_, true) => Some("too many dead letters wait for the dead-letter topic"),
-            _ => None,
+        // Once paused, it goes on only when half of it is gone.
+        let limit = if self.paused.is_some() { 2 } else { 1 };
+        let reason = if registry.pending_cells() * limit > self.shared.config.max_pending_cells {
+            Some("too many counts wait for the store: is it away or slow?")
+        } else if registry.letter_bytes() * limit > LETTER_BYTES {
+            Some("too many dead letters wait for the dead-letter topic")
+        } else {
+            None
         };
-        let ids: Vec<i32> = self.reading.iter().flatten().map(|r| r.place.partition).collect();
+        if reason.is_some() != self.paused.is_some() {
+            tracing::info!(worker = self.handle.index, paused = reason.is_some(), reason, "back-pressure");
+            self.paused = reason;
+            let ids: Vec<i32> = self.reading.iter().flatten().map(|r| r.place.partition).collect();
+            self.pause(&ids, reason);
+        }
+    }
+
+    fn pause(&self, ids: &[i32], reason: Option<&str>) {
         let consumer = &self.handle.consumer;
-        let done = if self.paused { consumer.pause(&ids) } else { consumer.resume(&ids) };
+        let done = if reason.is_some() { consumer.pause(ids) } else { consumer.resume(ids) };
         if let Err(error) = done {
             self.shared.report_log_error("cannot pause or resume", &error.to_string());
         }
-        tracing::info!(worker = self.handle.index, paused = self.paused, reason, "back-pressure");
         for id in ids {
-            registry.update(id, |p| p.pause(reason));
+            self.shared.registry.update(*id, |p| p.pause(reason));
         }
     }
 }

@@ -53,6 +53,14 @@ impl Config {
         Limits { max_connections: self.max_connections, ..Limits::default() }
     }
 
+    /// Checks that the token can be read and used, a file's too.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn check_token(&self) -> Result<(), QueryError> {
+        self.read_token().map(drop)
+    }
+
     /// The token, from wherever it is configured.
     pub(super) fn read_token(&self) -> Result<Option<SecretString>, QueryError> {
         let Some(path) = &self.token_file else { return Ok(self.token.clone()) };

@@ -64,6 +64,16 @@ impl EmbeddedStore {
         Ok(store)
     }
 
+    /// Whether the counts that are there fit this layout; false when nothing is there yet. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`CounterStore::prepare`].
+    pub async fn fits(&self, wanted: &Layout) -> Result<bool, StoreError> {
+        let stored = self.ask(tables::layout).await?;
+        layout::additions(&stored, wanted, SHARDS, 0, &self.shared.place)?;
+        Ok(!stored.is_empty())
+    }
+
     fn new(path: &Path, file: Option<Arc<EmbeddedFile>>, counters: Arc<Counters>) -> EmbeddedStore {
         let what = format!("the counts in {}", path.display());
         let place = Place { what, another: "choose another embedded.path" };

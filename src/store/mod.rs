@@ -20,7 +20,7 @@ mod testing;
 pub use config::{Config, Kind, RedisConfig, RedisUrl};
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;
-pub use redis::RedisStore;
+pub use redis::{About, RedisStore};
 
 use crate::counter::{Fingerprint, Ledger, Segment, Spec};
 use async_trait::async_trait;

@@ -1,5 +1,6 @@
 //! The store in Redis. One Lua script is the atomic step; keys and fields are a contract with readers of the store.
 
+mod about;
 mod fitness;
 mod flush;
 mod link;
@@ -9,6 +10,8 @@ mod problem;
 mod read;
 #[cfg(test)]
 mod tests;
+
+pub use about::About;
 
 use super::layout::{self, Fields, Place};
 use super::{

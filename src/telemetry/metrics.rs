@@ -71,7 +71,7 @@ macro_rules! catalogue {
                     concat!($($help),+).trim() $($(, $arg)+)?
                 )?;
                 register(&registry, $name.clone())?;)+
-                Ok(Metrics { registry, $($name,)+ }.with_process()?)
+                Metrics { registry, $($name,)+ }.with_process()
             }
         }
     };

@@ -30,7 +30,9 @@ async fn a_hundred_thousand_distinct_pages_go_to_other_and_the_total_is_exact() 
         let gauge = Running::start(&settings).await;
         let hour = now_ms() / 3_600_000 * 3_600;
         for batch in 0..20 {
-            let page = |n: usize| format!("{{\"type\":\"page_view\",\"timestamp\":{},\"payload\":{{\"path\":\"/{n}\"}}}}\n", hour * 1_000);
+            let page = |n: usize| {
+                format!("{{\"type\":\"page_view\",\"timestamp\":{},\"payload\":{{\"path\":\"/{n}\"}}}}\n", hour * 1_000)
+            };
             let body: String = (batch * 5_000..(batch + 1) * 5_000).map(page).collect();
             assert_eq!(gauge.send(gauge.events("application/x-ndjson", body)).await.expect(202)["accepted"], 5_000);
         }

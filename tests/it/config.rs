@@ -29,7 +29,10 @@ fn wrong() -> Vec<(&'static str, Vec<&'static str>)> {
         ("[[counters]]\nname = \"Views\"\nwindows = [{ size = \"1m\", keep = \"1h\" }]", vec![":2:", "Views", "a-z"]),
         ("[[counters]]\nname = \"v\"\nwindows = [{ size = \"1m\", kep = \"1h\" }]", vec![":3:", "kep", "keep"]),
         ("[[counters]]\nname = \"v\"\nwindows = [{ size = \"1m\", keep = \"1s\" }]", vec!["`v`", "1m", "keep"]),
-        ("[[counters]]\nname = \"v\"\nby = [\"page\"]\nwindows = [{ size = \"1m\", keep = \"1h\" }]", vec!["`v`", "page", "payload"]),
+        (
+            "[[counters]]\nname = \"v\"\nby = [\"page\"]\nwindows = [{ size = \"1m\", keep = \"1h\" }]",
+            vec!["`v`", "page", "payload"],
+        ),
         ("[[counters]]\nname = \"v\"\nwindows = []", vec!["`v`", "window"]),
         ("this is no TOML", vec![":1:", "TOML"]),
         // What others can reach has to be opened on purpose.
@@ -63,7 +66,8 @@ async fn a_wrong_configuration_is_refused_with_key_value_place_and_nearest_key()
 async fn a_secret_is_in_no_message() {
     let text = "[store.redis]\nurl = \"redis://:hunter2@h:port\"\n[query]\ntoken = \"hunter2 x\"\n[log.kafka.properties]\n\"acks\" = \"hunter2\"";
     for line in 0..text.lines().count() {
-        let broken = text.lines().enumerate().map(|(n, l)| if n == line { format!("{l} !\n") } else { format!("{l}\n") });
+        let broken =
+            text.lines().enumerate().map(|(n, l)| if n == line { format!("{l} !\n") } else { format!("{l}\n") });
         let finished = finish_text(&["run"], &broken.collect::<String>()).await;
         assert_refused(&finished, &[]);
         assert!(!finished.output.contains("hunter2"), "{}", finished.output);

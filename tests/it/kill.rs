@@ -18,7 +18,11 @@ async fn on_kafka(name: &str) -> Settings {
 }
 
 /// Compares what was acknowledged with the topic, and the topic with the counts.
-async fn assert_nothing_lost_or_doubled(settings: &Settings, binary: &Binary, acknowledged: std::collections::BTreeSet<String>) {
+async fn assert_nothing_lost_or_doubled(
+    settings: &Settings,
+    binary: &Binary,
+    acknowledged: std::collections::BTreeSet<String>,
+) {
     let kafka = support::kafka().await;
     let records = kafka.read(settings.text_of("log.kafka.topic")).await;
     assert_stored_once(&acknowledged, records.iter().map(|record| record.value.as_deref().unwrap()));

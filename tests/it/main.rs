@@ -12,6 +12,7 @@ mod compose;
 mod config;
 mod demo;
 mod kill;
+mod log;
 mod million;
 mod page;
 mod services;

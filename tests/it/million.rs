@@ -20,7 +20,9 @@ const SHUTDOWN: Duration = Duration::from_secs(12);
 fn event(visitors: &mut Visitors, number: u64, now_ms: i64) -> (String, Vec<u8>) {
     let session = format!("s-{:012x}", visitors.below(20_000));
     let (kind, payload) = match visitors.below(10) {
-        0..7 => ("page_view", format!(r#"{{"path":"/products/{}","referrer":"https://example.com/"}}"#, page(visitors))),
+        0..7 => {
+            ("page_view", format!(r#"{{"path":"/products/{}","referrer":"https://example.com/"}}"#, page(visitors)))
+        }
         7 => ("click", format!(r#"{{"target":"button-{}","path":"/cart"}}"#, visitors.below(50))),
         8 => ("search", format!(r#"{{"query":"term {}","results":{}}}"#, page(visitors), visitors.below(100))),
         _ => ("checkout", format!(r#"{{"amount":{},"currency":"EUR"}}"#, visitors.below(10_000))),

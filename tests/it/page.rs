@@ -55,7 +55,9 @@ async fn a_browser_shows_what_is_counted_as_text_and_nothing_else() {
     gauge.until_consumed(3).await;
     let images = gauge.get("/").await.text().matches("<img").count();
     let escaped = "&lt;img src=x onerror=\"document.title='taken over'\"&gt;";
-    for (counter, shown) in [("page_views", vec!["/shown/in/the/browser", escaped]), ("events", vec!["page_view", escaped])] {
+    for (counter, shown) in
+        [("page_views", vec!["/shown/in/the/browser", escaped]), ("events", vec!["page_view", escaped])]
+    {
         let url = gauge.query_url(&format!("/?counter={counter}&window=1h"));
         let dom = eventually(2 * SOON, "the page shows the counts", async || {
             let dom = dump(&url).await?;

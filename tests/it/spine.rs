@@ -81,7 +81,8 @@ async fn post_good_and_bad(doors: &Doors) {
     let answer = doors.send(doors.events("application/json", mixed.to_string())).await.expect(202);
     assert_eq!(answer["event_ids"], json!(["mixed-1", "mixed-4", "mixed-6"]), "{answer}");
     assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(3), &json!(3)));
-    let places: Vec<_> = answer["errors"].as_array().unwrap().iter().map(|e| (e["index"].clone(), e["field"].clone())).collect();
+    let places: Vec<_> =
+        answer["errors"].as_array().unwrap().iter().map(|e| (e["index"].clone(), e["field"].clone())).collect();
     assert_eq!(places, [(json!(1), json!("timestamp")), (json!(2), json!("event_type")), (json!(4), Value::Null)]);
     assert!(answer["errors"].as_array().unwrap().iter().all(|e| !e["error"].as_str().unwrap().is_empty()));
 }
@@ -121,7 +122,8 @@ fn assert_canonical(records: &[Record]) {
         let (received, time) = (event["received_at"].as_i64().unwrap(), event["timestamp"].as_i64().unwrap());
         assert!(record.timestamp.unwrap() >= received && received <= now_ms() && time > 0, "{event}");
     }
-    let search = records.iter().map(|r| String::from_utf8_lossy(r.value.as_ref().unwrap())).find(|v| v.contains("search"));
+    let search =
+        records.iter().map(|r| String::from_utf8_lossy(r.value.as_ref().unwrap())).find(|v| v.contains("search"));
     assert!(search.is_some_and(|value| value.contains(r#""experiment":{"variant":"b"}"#)), "unknown fields are kept");
 }
 
@@ -170,7 +172,9 @@ async fn a_late_event_corrects_its_window_though_it_is_final() {
     let (_dir, file) = embedded();
     for settings in [file, on_kafka("late").await] {
         let settings = settings
-            .counting("[[counters]]\nname = \"views\"\nby = [\"payload.path\"]\nwindows = [{ size = \"1s\", keep = \"1h\" }]")
+            .counting(
+                "[[counters]]\nname = \"views\"\nby = [\"payload.path\"]\nwindows = [{ size = \"1s\", keep = \"1h\" }]",
+            )
             .with("pipeline.lateness", "500ms");
         let gauge = Running::start(&settings).await;
         let at = now_ms();
@@ -254,10 +258,15 @@ async fn each_role_does_its_part_in_a_process_of_its_own() {
 
     let query = Running::start_roles(&settings, &[Role::Query]).await;
     query.until_ready().await;
-    assert_eq!(query.status().await, json!({"data_as_of": null, "complete_until": null, "unaccounted": 0, "partitions": []}));
+    assert_eq!(
+        query.status().await,
+        json!({"data_as_of": null, "complete_until": null, "unaccounted": 0, "partitions": []})
+    );
 
-    let (one, two) =
-        (Running::start_roles(&settings, &[Role::Process]).await, Running::start_roles(&settings, &[Role::Process]).await);
+    let (one, two) = (
+        Running::start_roles(&settings, &[Role::Process]).await,
+        Running::start_roles(&settings, &[Role::Process]).await,
+    );
     query.until_consumed(500).await;
     one.until_ready().await;
     two.until_ready().await;

@@ -25,7 +25,8 @@ async fn verify_agrees_and_finds_what_was_planted() {
 
     let mut connection = redis.connection().await;
     let hour = now_ms() / 3_600_000 * 3_600;
-    let (keys, sum) = (format!("{prefix}:{{0}}:keys:page_views:1h:{hour}"), format!("{prefix}:{{0}}:sum:page_views:1h:{hour}"));
+    let (keys, sum) =
+        (format!("{prefix}:{{0}}:keys:page_views:1h:{hour}"), format!("{prefix}:{{0}}:sum:page_views:1h:{hour}"));
     let count: u64 = connection.hincr(&keys, "/planted", 1).await.unwrap();
     let wrong = finish(&["verify"], &settings).await;
     assert_eq!(wrong.code, 1, "{}", wrong.output);

@@ -9,6 +9,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::sync::mpsc::sync_channel;
@@ -65,7 +66,7 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {
     fn rebalance(&self, client: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        let partitions: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
+        let partitions: Vec<i32> = list.elements().iter().map(TopicPartitionListElem::partition).collect();
         if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             self.members().assigned(partitions);
             self.answered("an assignment", client.incremental_assign(&TopicPartitionList::new()));
@@ -161,7 +162,11 @@ impl KafkaConsumer {
         if matches!(notice, Notice::OutOfRange(_)) {
             context.complaints.error(error, "partitions are looked up again");
         }
-        context.members().notice(notice);
+        let mut members = context.members();
+        if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
+            members.lost_all();
+        }
+        members.notice(notice);
     }
 
     /// What a list of partitions is answered: one number for each, as `fetch` finds them.
@@ -203,8 +208,14 @@ fn consuming(config: &KafkaConfig, number: usize, bytes: u64) -> ClientConfig {
         // The default of a second stalls a full queue: 12.2 s instead of 3.3 s for 4 million records.
         ("fetch.queue.backoff.ms", "5"),
         ("queued.min.messages", "10000"),
-        ("fetch.message.max.bytes", "1048576"),
+        // By partition, before decompression. With 1 MiB the peak was 37 to 39 MB instead of 19 to 23, at a rate that
+        // differs by no more than from run to run.
+        ("fetch.message.max.bytes", "262144"),
+        // A partition that starts or seeks waits for the answer to the fetch that is under way: 0.1 s, not 0.5 s.
+        ("fetch.wait.max.ms", "100"),
         ("session.timeout.ms", "10000"),
+        // A rebalance waits for each member's next heartbeat.
+        ("heartbeat.interval.ms", "1000"),
     ];
     let mut fixed = vec![
         ("group.id", config.group.as_str()),

@@ -52,6 +52,14 @@ impl Membership {
         None
     }
 
+    /// The client has failed for good: librdkafka took everything from it and says no more.
+    pub(super) fn lost_all(&mut self) {
+        let all: Vec<i32> = self.owned.iter().copied().collect();
+        if !all.is_empty() {
+            self.revoked(all, true);
+        }
+    }
+
     /// Where to read these from: those that are still ours. While a revocation waits they are parked.
     pub(super) fn place(&mut self, positions: &[(i32, i64)]) -> Vec<(i32, i64)> {
         let ours = positions.iter().copied().filter(|(partition, _)| self.owned.contains(partition));
@@ -173,6 +181,15 @@ mod tests {
         assert_eq!(members.revoked(vec![0, 1], true), Some(vec![0, 1]));
         assert_eq!(members.notices(), [Notice::Lost(vec![0, 1])]);
         assert_eq!(members.released(&[0, 1]), None);
+    }
+
+    #[test]
+    fn a_member_that_failed_has_lost_everything_once() {
+        let mut members = reading(&[0, 1]);
+        members.lost_all();
+        members.lost_all();
+        assert_eq!(members.notices(), [Notice::Lost(vec![0, 1])]);
+        assert_eq!(members.place(&[(0, 5)]), []);
     }
 
     #[test]

@@ -58,7 +58,11 @@ fn events() -> Vec<(&'static str, String, Option<&'static str>)> {
     events.extend(wrong.map(|(field, value)| (value, with(field, value), Some(field))));
     let long = [("event_id", 129), ("user_id", 257), ("session_id", 257)];
     events.extend(long.map(|(field, n)| ("too long", with(field, &format!("\"{}\"", "x".repeat(n))), Some(field))));
-    events.push(("64 KiB and more", with("payload", &format!("{{\"a\":{}}}", format_args!("\"{}\"", "x".repeat(70_000)))), None));
+    events.push((
+        "64 KiB and more",
+        with("payload", &format!("{{\"a\":{}}}", format_args!("\"{}\"", "x".repeat(70_000)))),
+        None,
+    ));
     events
 }
 
@@ -171,7 +175,8 @@ fn strange() -> Vec<String> {
         r#"{"type":"page_view","payload":{"path":"/first","path":"/last"}}"#.to_owned(),
         r#"{"type":"page_view","unknown":1,"unknown":2}"#.to_owned(),
         r#"{"type":"\ud83d\ude00","payload":{"path":"a pair of surrogates"}}"#.to_owned(),
-        r#"{"type":"page_view","timestamp":946684800000}"#.replace("946684800000", &crate::support::now_ms().to_string()),
+        r#"{"type":"page_view","timestamp":946684800000}"#
+            .replace("946684800000", &crate::support::now_ms().to_string()),
         format!("{{\"type\":\"{}\",\"event_id\":\"{}\"}}", "t".repeat(128), "i".repeat(128)),
     ]
 }

@@ -38,7 +38,10 @@ fn unreadable() -> Vec<(&'static str, Option<Vec<u8>>)> {
         ("depth 100,000", text(&deep(100_000))),
         ("1 MB of brackets", Some(vec![b'['; 1_000_000])),
         ("1 MB of nothing", Some(vec![0xff; 1_000_000])),
-        ("1 MB that breaks off", text(&format!("{{\"type\":\"view\",\"payload\":{{\"path\":\"{}", "x".repeat(1_000_000)))),
+        (
+            "1 MB that breaks off",
+            text(&format!("{{\"type\":\"view\",\"payload\":{{\"path\":\"{}", "x".repeat(1_000_000))),
+        ),
         ("1 MB of text in a type", text(&format!("{{\"type\":\"{}\"}}", "x".repeat(1_000_000)))),
     ]
 }
@@ -80,7 +83,12 @@ async fn every_record_that_cannot_be_read_is_a_dead_letter_and_its_partition_goe
     let topic = kafka.topic("bad-records", 3).await;
     let (mut raw, mut bad) = mixed(3);
     // No event has a time without the record's.
-    raw.push(Raw { value: Some(br#"{"type":"page_view"}"#.to_vec()), partition: Some(1), timestamp: Some(-1), key: None });
+    raw.push(Raw {
+        value: Some(br#"{"type":"page_view"}"#.to_vec()),
+        partition: Some(1),
+        timestamp: Some(-1),
+        key: None,
+    });
     bad += 1;
     let all = raw.len() as u64;
     kafka.produce(&topic, raw).await;

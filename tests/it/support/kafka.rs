@@ -102,7 +102,8 @@ impl Kafka {
         each: impl Fn(&mut T, Record) + Send + 'static,
     ) -> (T, BTreeMap<i32, i64>) {
         let (client, topic) = (self.client(), topic.to_owned());
-        let work = move || topic::for_each(&client, &topic, |record| each(&mut state, record)).map(|ends| (state, ends));
+        let work =
+            move || topic::for_each(&client, &topic, |record| each(&mut state, record)).map(|ends| (state, ends));
         tokio::task::spawn_blocking(work).await.expect("no panic").expect("the topic")
     }
 

@@ -47,7 +47,9 @@ pub(crate) struct Visitors {
 impl Visitors {
     /// `name` keeps their event ids apart from those of others.
     pub(crate) fn new(name: &str) -> Visitors {
-        let seed = name.bytes().fold(0x9E37_79B9_7F4A_7C15, |hash: u64, b| (hash ^ u64::from(b)).wrapping_mul(0x100_0000_01B3));
+        let seed = name
+            .bytes()
+            .fold(0x9E37_79B9_7F4A_7C15, |hash: u64, b| (hash ^ u64::from(b)).wrapping_mul(0x100_0000_01B3));
         Visitors { state: seed, made: 0, name: name.to_owned() }
     }
 
@@ -128,7 +130,8 @@ impl Load {
                 let answer = http.post(&url).json(&events).send().await;
                 if answer.is_ok_and(|answer| answer.status().as_u16() == 202) {
                     told.acknowledged.fetch_add(events.len() as u64, Ordering::Relaxed);
-                    let id = |event: &Value| event["event_id"].as_str().or(event["id"].as_str()).expect("an id").to_owned();
+                    let id =
+                        |event: &Value| event["event_id"].as_str().or(event["id"].as_str()).expect("an id").to_owned();
                     told.ids.lock().unwrap_or_else(PoisonError::into_inner).extend(events.iter().map(id));
                 } else {
                     told.refused.fetch_add(1, Ordering::Relaxed);

@@ -38,7 +38,11 @@ impl Recount {
             }
             check(format!("next_offset of partition {number}"), &found["next_offset"], wanted.next);
             let of = |field: &str| found["ledger"][field].as_i64().expect("a count");
-            check(format!("consumed of partition {number}"), &found["ledger"]["consumed"], OUTCOMES.map(of).iter().sum());
+            check(
+                format!("consumed of partition {number}"),
+                &found["ledger"]["consumed"],
+                OUTCOMES.map(of).iter().sum(),
+            );
             let start = found["start_offset"].as_i64().unwrap_or(0);
             let explained = start + of("consumed") + of("skipped") + of("lost");
             check(format!("next_offset by the ledger of partition {number}"), &found["next_offset"], explained);

@@ -11,7 +11,8 @@ use crate::support::topic::Record;
 pub(crate) fn records_of(file: &Path) -> Vec<Record> {
     let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("a SQLite file");
     connection.busy_timeout(std::time::Duration::from_secs(10)).expect("a time-out");
-    let mut select = connection.prepare("SELECT offset, time_ms, key, value FROM records ORDER BY offset").expect("SQL");
+    let mut select =
+        connection.prepare("SELECT offset, time_ms, key, value FROM records ORDER BY offset").expect("SQL");
     let rows = select.query_map([], |row| {
         Ok(Record {
             partition: 0,

@@ -92,7 +92,11 @@ impl Counter {
         };
         let windows = table["windows"].as_array().expect("windows").iter().map(|window| {
             let text = |key: &str| window[key].as_str().expect("a duration");
-            Window { label: text("size").to_owned(), size_s: ms(text("size")) / 1_000, keep_s: ms(text("keep")) / 1_000 }
+            Window {
+                label: text("size").to_owned(),
+                size_s: ms(text("size")) / 1_000,
+                keep_s: ms(text("keep")) / 1_000,
+            }
         });
         Counter {
             name: table["name"].as_str().expect("a name").to_owned(),

@@ -1,0 +1,144 @@
+use super::rules::{Path, Told};
+use crate::counter::Spec;
+use std::collections::{BTreeMap, HashMap};
+
+/// What to recount, and what of it is worth keeping in memory.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Scope {
+    /// How far past its record an event's time may lie.
+    pub(super) max_ahead_ms: i64,
+    /// Buckets kept no longer than this, in unix seconds, are left out.
+    pub(super) kept_past_s: i64,
+    /// Buckets that start before this are left out.
+    pub(super) from_s: i64,
+    /// Only this counter's buckets.
+    pub(super) only: Option<String>,
+}
+
+/// Names a bucket: the counter's and the window's place, and the start in unix seconds.
+pub(super) type Bucket = (usize, usize, i64);
+
+/// What a bucket must hold.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Cells {
+    pub(super) total: u64,
+    pub(super) keys: HashMap<String, u64>,
+}
+
+/// How the records of a partition came out.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Outcomes {
+    pub(super) consumed: u64,
+    pub(super) counted: u64,
+    pub(super) filtered: u64,
+    pub(super) expired: u64,
+    pub(super) dead_lettered: u64,
+}
+
+#[derive(Debug)]
+struct Plan {
+    name: String,
+    types: Vec<String>,
+    by: Vec<Path>,
+    /// Size and retention, in seconds.
+    windows: Vec<(i64, i64)>,
+}
+
+/// The counts, made anew from the records.
+#[derive(Debug, Default)]
+pub(super) struct Recount {
+    plans: Vec<Plan>,
+    scope: Scope,
+    pub(super) buckets: HashMap<Bucket, Cells>,
+    pub(super) partitions: BTreeMap<i32, Outcomes>,
+}
+
+impl Recount {
+    pub(super) fn new(specs: &[Spec], scope: Scope) -> Recount {
+        let plans = specs.iter().map(Plan::of).collect();
+        Recount { plans, scope, buckets: HashMap::new(), partitions: BTreeMap::new() }
+    }
+
+    /// All windows in scope: the counter's and the window's place, size and retention in seconds.
+    pub(super) fn windows(&self) -> impl Iterator<Item = (usize, usize, i64, i64)> {
+        let wanted = |plan: &Plan| self.scope.only.as_deref().is_none_or(|only| only == plan.name);
+        let plans = self.plans.iter().enumerate().filter(move |(_, plan)| wanted(plan));
+        plans.flat_map(|(index, plan)| {
+            plan.windows.iter().enumerate().map(move |(place, (size, keep))| (index, place, *size, *keep))
+        })
+    }
+
+    /// When a bucket stops being kept, in unix seconds.
+    pub(super) fn kept_until(&self, (index, place, start): Bucket) -> i64 {
+        let (size, keep) = self.plans[index].windows[place];
+        start + size + keep
+    }
+
+    /// Takes one record in.
+    pub(super) fn record(&mut self, partition: i32, time_ms: Option<i64>, value: Option<&[u8]>) {
+        let told = time_ms.zip(value.and_then(Told::read));
+        let outcomes = self.partitions.entry(partition).or_default();
+        outcomes.consumed += 1;
+        let Some((record_ms, told)) = told else {
+            outcomes.dead_lettered += 1;
+            return;
+        };
+        let (mut wanted, mut counted) = (false, false);
+        let at_ms = told.counts_at(record_ms, self.scope.max_ahead_ms);
+        for (index, plan) in self.plans.iter().enumerate() {
+            if !plan.types.is_empty() && !plan.types.contains(&told.event_type) {
+                continue;
+            }
+            wanted = true;
+            let mut key = None;
+            for (place, (size, keep)) in plan.windows.iter().enumerate() {
+                let start = at_ms.div_euclid(size * 1_000) * size;
+                let past_s = start + size + keep;
+                if past_s * 1_000 <= record_ms {
+                    continue;
+                }
+                counted = true;
+                if self.scope.wants(&plan.name, start, past_s) {
+                    let cells = self.buckets.entry((index, place, start)).or_default();
+                    cells.total += 1;
+                    if !plan.by.is_empty() {
+                        let key: &mut String = key.get_or_insert_with(|| told.key(&plan.by));
+                        match cells.keys.get_mut(key) {
+                            Some(count) => *count += 1,
+                            None => drop(cells.keys.insert(key.clone(), 1)),
+                        }
+                    }
+                }
+            }
+        }
+        *match (wanted, counted) {
+            (_, true) => &mut outcomes.counted,
+            (true, false) => &mut outcomes.expired,
+            (false, false) => &mut outcomes.filtered,
+        } += 1;
+    }
+}
+
+impl Scope {
+    fn wants(&self, counter: &str, start: i64, past_s: i64) -> bool {
+        start >= self.from_s && past_s > self.kept_past_s && self.only.as_deref().is_none_or(|only| only == counter)
+    }
+}
+
+impl Plan {
+    fn of(spec: &Spec) -> Plan {
+        let seconds = |text: &str| {
+            let duration = humantime::parse_duration(text).unwrap_or_default();
+            i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+        };
+        Plan {
+            name: spec.name.clone(),
+            types: spec.event.clone(),
+            by: spec.by.iter().map(|path| Path::of(path)).collect(),
+            windows: spec.windows.iter().map(|w| (seconds(&w.size).max(1), seconds(&w.keep))).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
