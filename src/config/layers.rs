@@ -60,7 +60,7 @@ impl Layers {
         if key.len() == 1 && self.keys.value(&key).is_none() {
             return self.lone(name, &key);
         }
-        let is_property = key.len() == 4 && key[..3] == ["log", "kafka", "properties"];
+        let is_property = keys::is_property(&key);
         if self.keys.value(&key).is_none() && !is_property {
             let nearest = self.keys.nearest(&key).map(|near| format!(", the nearest is {}", variable_of(&near)));
             return Err(wrong(format!("no such key: {}{}", keys::name(&key), nearest.unwrap_or_default())));
@@ -128,7 +128,10 @@ impl Layers {
                 !after.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_')
             })
         };
-        let first = self.keys.all().into_iter().filter(mentioned).min_by_key(|key| message.find(&keys::name(key)));
+        // Properties of librdkafka are documented elsewhere, so of those the given ones are the known ones.
+        let properties = self.places.keys().filter(|key| keys::is_property(key)).cloned();
+        let known = properties.chain(self.keys.all());
+        let first = known.filter(mentioned).min_by_key(|key| message.find(&keys::name(key)));
         first.map_or_else(|| self.whole.clone(), |key| self.place(&key))
     }
 }
