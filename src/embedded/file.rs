@@ -136,7 +136,9 @@ impl EmbeddedFile {
     pub fn close(&self) {
         drop(held(&self.queue).take());
         let thread = held(&self.thread).take();
-        if let Some(thread) = thread
+        // A job may hold the last reference. Then this is the writing thread itself, which ends once it is through.
+        let other = thread.filter(|thread| thread.thread().id() != std::thread::current().id());
+        if let Some(thread) = other
             && thread.join().is_err()
         {
             tracing::error!(path = %self.path.display(), "the embedded file's writing thread panicked");

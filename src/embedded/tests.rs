@@ -111,6 +111,28 @@ async fn closing_writes_what_was_handed_in_and_refuses_what_comes_later() {
     assert_eq!(numbers(&opened(&folder)).len(), 100);
 }
 
+#[tokio::test]
+async fn a_job_may_hold_the_last_reference() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = with_table(&folder).await;
+    let (held, (dropped, gate)) = (Arc::clone(&file), std::sync::mpsc::sync_channel::<()>(1));
+    assert!(file.try_write(move |c| {
+        // Until the test has let go of its own.
+        let _ = gate.recv();
+        let done = c.execute("INSERT INTO t VALUES (7)", []);
+        drop(held);
+        done.map(drop)
+    }));
+    drop(file);
+    dropped.send(()).unwrap();
+    let mut opened = EmbeddedFile::open(&config(&folder), false);
+    while opened.is_err() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        opened = EmbeddedFile::open(&config(&folder), false);
+    }
+    assert_eq!(numbers(&opened.unwrap()), [7]);
+}
+
 #[test]
 fn what_is_not_ours_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();

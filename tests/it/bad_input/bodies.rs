@@ -80,7 +80,7 @@ fn bodies() -> Vec<Refused> {
         ("two values", text(r#"{"type":"view"}{"type":"view"}"#), 400, None),
         ("single quotes", text("{'type':'view'}"), 400, None),
         ("no JSON at all", text("<html></html>"), 400, None),
-        ("a NUL byte", b"{\"type\":\"vi\0ew\"}".to_vec(), 400, None),
+        ("a NUL byte", b"{\"type\":\"vi\0ew\"}".to_vec(), 400, Some("type")),
         ("NUL bytes alone", vec![0; 100], 400, None),
         ("invalid UTF-8", b"{\"type\":\"view\",\"payload\":{\"path\":\"\xff\xfe\"}}".to_vec(), 400, None),
         ("invalid UTF-8 in an array", b"[{\"type\":\"view\xc3\x28\"}]".to_vec(), 400, None),

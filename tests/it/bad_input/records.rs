@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::support::app::Running;
 use crate::support::oracle::{Recount, records_of};
 use crate::support::topic::{Raw, Record};
+use crate::support::traffic::Visitors;
 use crate::support::{self, Settings, now_ms, unique};
 
 /// Values of records that cannot be read as an event, `None` for a tombstone.
@@ -133,7 +134,9 @@ async fn a_dead_letter_that_the_broker_refuses_for_its_size_is_cut_and_blocks_no
     let (kafka, redis) = (support::kafka().await, support::redis().await);
     let topic = kafka.topic("cut", 1).await;
     kafka.create(&format!("{topic}.dlq"), 1, &[("max.message.bytes", "20000")]).await;
-    let large = vec![b'x'; 1_000_000];
+    // Bytes that cannot be compressed.
+    let mut visitors = Visitors::new("cut");
+    let large: Vec<u8> = (0..1_000_000).map(|_| visitors.below(256) as u8).collect();
     let values = [b"small".to_vec(), large.clone(), br#"{"type":"page_view"}"#.to_vec()];
     kafka.produce(&topic, values.map(|value| Raw { value: Some(value), ..Raw::default() })).await;
     let settings = Settings::kafka(kafka, redis, &topic, &unique("cut"));

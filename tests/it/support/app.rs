@@ -67,9 +67,14 @@ impl Deref for Running {
 }
 
 impl Drop for Running {
-    /// A test that fails leaves no threads behind that go on counting.
+    /// A test that fails drains it too: its threads would keep the runtime, and with it the test, for ever.
     fn drop(&mut self) {
         self.shutdown.begin();
+        if !self.task.is_finished() {
+            let drained = tokio::time::timeout(SOON, &mut self.task);
+            let drained = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(drained));
+            drop(drained);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) mod doors;
 mod kafka;
 pub(crate) mod oracle;
 mod ports;
-mod process;
+pub(crate) mod process;
 mod redis;
 mod settings;
 pub(crate) mod topic;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::{eventually, watchdog};
 
 /// A process with a folder of its own. Both go when it is dropped, or when the test run ends.
-pub(super) struct Process {
+pub(crate) struct Process {
     name: &'static str,
     child: Mutex<Option<Child>>,
     dir: TempDir,
@@ -21,7 +21,7 @@ pub(super) struct Process {
 
 impl Process {
     /// A folder, and nothing running yet.
-    pub(super) fn new(name: &'static str) -> Self {
+    pub(crate) fn new(name: &'static str) -> Self {
         let dir = tempfile::Builder::new()
             .prefix(&format!("{name}-"))
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
@@ -30,12 +30,12 @@ impl Process {
         Self { name, child: Mutex::new(None), dir }
     }
 
-    pub(super) fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
     /// Runs `command` in place of whatever ran before; its output goes to the log.
-    pub(super) fn spawn(&self, mut command: Command) {
+    pub(crate) fn spawn(&self, mut command: Command) {
         self.kill();
         let log = File::create(self.log()).expect("a log file");
         let child = command
@@ -49,7 +49,7 @@ impl Process {
     }
 
     /// Fails with the end of the log if the process is no longer there.
-    pub(super) fn assert_alive(&self) {
+    pub(crate) fn assert_alive(&self) {
         let status = match self.child().as_mut() {
             Some(child) => child.try_wait().expect("a child of ours"),
             None => panic!("{} is not running", self.name),
@@ -60,7 +60,7 @@ impl Process {
     }
 
     /// SIGKILL, and waits until it is gone. A stopped process dies of it too.
-    pub(super) fn kill(&self) {
+    pub(crate) fn kill(&self) {
         if let Some(mut child) = self.child().take() {
             child.kill().expect("a child of ours");
             reap(&mut child);
@@ -68,14 +68,14 @@ impl Process {
     }
 
     /// SIGTERM, and waits until it is gone.
-    pub(super) fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         self.signal(Signal::SIGTERM);
         if let Some(mut child) = self.child().take() {
             reap(&mut child);
         }
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let child = self.child();
         let child = child.as_ref().unwrap_or_else(|| panic!("{} is not running", self.name));
         let pid = Pid::from_raw(child.id().try_into().expect("a process id"));
@@ -83,7 +83,7 @@ impl Process {
     }
 
     /// Waits until it ends by itself, and fails if it does not in time.
-    pub(super) async fn ended(&self, within: Duration) -> ExitStatus {
+    pub(crate) async fn ended(&self, within: Duration) -> ExitStatus {
         let what = format!("{} ends", self.name);
         let status = eventually(within, &what, async || {
             let mut child = self.child();
@@ -97,17 +97,17 @@ impl Process {
         status
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child().as_ref().unwrap_or_else(|| panic!("{} is not running", self.name)).id()
     }
 
     /// All that it wrote, standard output and standard error together.
-    pub(super) fn output(&self) -> String {
+    pub(crate) fn output(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.log()).unwrap_or_default()).into_owned()
     }
 
     /// The last lines it wrote, for a failure's message.
-    pub(super) fn log_tail(&self) -> String {
+    pub(crate) fn log_tail(&self) -> String {
         let log = self.output();
         let lines: Vec<_> = log.lines().collect();
         lines[lines.len().saturating_sub(15)..].join("\n")

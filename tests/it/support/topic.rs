@@ -90,6 +90,7 @@ pub(super) fn for_each(
     let consumer: BaseConsumer = client
         .clone()
         .set("group.id", "reader")
+        .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
         .set("isolation.level", "read_committed")
         .create()?;
