@@ -13,6 +13,9 @@ use crate::support::{self, Kafka, Redis, Settings, eventually, unique};
 /// The default `shutdown_timeout`, and the 2 s that a TERM may take on top of it.
 const SHUTDOWN: Duration = Duration::from_secs(12);
 
+/// Far less than the drain may take, and enough for a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
 fn settings(kafka: &Kafka, redis: &Redis, name: &str) -> Settings {
     Settings::kafka(kafka, redis, &unique(name), &unique(name)).counting(COUNTERS)
 }
@@ -65,11 +68,18 @@ async fn away_at_the_start_both_are_waited_for_and_away_at_the_end_they_hold_nob
     binary.terminate();
     assert_eq!(binary.ended(SHUTDOWN).await, 0, "{}", binary.output());
 
-    // And so when they never were there; a second signal does not wait.
+    // And so when they never were there.
     binary.restart().await;
     until_away(&binary, "/readyz", &["kafka", "redis"]).await;
     binary.terminate();
     assert_eq!(binary.ended(SHUTDOWN).await, 0, "{}", binary.output());
+
+    // A second signal does not wait for any drain.
+    binary.restart().await;
+    until_away(&binary, "/readyz", &["kafka", "redis"]).await;
+    binary.terminate();
+    binary.terminate();
+    binary.ended(AT_ONCE).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

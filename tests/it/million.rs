@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use streamgauge::telemetry::Role;
 
 use crate::support::app::{Binary, Running};
@@ -13,6 +13,8 @@ use crate::support::{self, Settings, now_ms, unique};
 const MILLION: u64 = 1_000_000;
 /// What `process` may take at this load, in bytes.
 const MEMORY: u64 = 150 << 20;
+/// What an idle `run` may take, in bytes.
+const IDLE_MEMORY: u64 = 60 << 20;
 const DEADLINE: Duration = Duration::from_secs(120);
 const SHUTDOWN: Duration = Duration::from_secs(12);
 
@@ -91,6 +93,21 @@ async fn a_hundred_thousand_events_posted_into_one_file_are_counted_exactly() {
     assert_eq!(binary.ended(SHUTDOWN).await, 0, "{}", binary.output());
     println!("a hundred thousand events in one file: {} cells, at most {} MiB", recount.cells(), peak >> 20);
     assert!(peak < MEMORY, "{} MiB, may be {}", peak >> 20, MEMORY >> 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_run_takes_little_memory() {
+    let (kafka, redis) = (support::kafka().await, support::redis().await);
+    let settings = Settings::kafka(kafka, redis, &unique("idle"), &unique("idle"));
+    let binary = Binary::start("run", &settings).await;
+    binary.until_ready().await;
+    binary.post(&json!({"type": "page_view"})).await;
+    binary.until_consumed(1).await;
+    let peak = binary.peak_memory();
+    println!("an idle run: at most {} MiB", peak >> 20);
+    assert!(peak < IDLE_MEMORY, "{} MiB, may be {}", peak >> 20, IDLE_MEMORY >> 20);
+    binary.terminate();
+    assert_eq!(binary.ended(SHUTDOWN).await, 0, "{}", binary.output());
 }
 
 /// As a client sends it: without what ingest adds.
