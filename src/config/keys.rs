@@ -31,6 +31,11 @@ pub(super) fn is_secret(key: &[String]) -> bool {
     SECRET.iter().any(|secret| secret.iter().zip(key).all(|(a, b)| a == b))
 }
 
+/// Whether a key is a property of librdkafka.
+pub(super) fn is_property(key: &[String]) -> bool {
+    key.len() == 4 && key[..3] == ["log", "kafka", "properties"]
+}
+
 /// All keys of the documented configuration.
 #[derive(Debug)]
 pub(super) struct Keys(Value);
