@@ -60,7 +60,7 @@ impl Layers {
         if key.len() == 1 && self.keys.value(&key).is_none() {
             return self.lone(name, &key);
         }
-        let is_property = key.len() == 4 && key[..3] == ["log", "kafka", "properties"];
+        let is_property = keys::is_property(&key);
         if self.keys.value(&key).is_none() && !is_property {
             let nearest = self.keys.nearest(&key).map(|near| format!(", the nearest is {}", variable_of(&near)));
             return Err(wrong(format!("no such key: {}{}", keys::name(&key), nearest.unwrap_or_default())));

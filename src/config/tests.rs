@@ -126,3 +126,9 @@ fn a_token_of_digits_needs_no_quotes_in_the_environment() {
     let config = Config::load(None, env(&pairs)).unwrap();
     assert!(config.query.token.is_some() && config.ingest.open);
 }
+
+#[test]
+fn a_refused_property_is_placed() {
+    let error = refused("[log.kafka.properties]\n\"client.rack\" = \"a\"\n\"enable.auto.commit\" = \"true\"", &[]);
+    assert!(error.starts_with("c.toml:3:1: log.kafka.properties.\"enable.auto.commit\": it is always off"), "{error}");
+}
