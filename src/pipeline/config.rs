@@ -16,8 +16,8 @@ pub struct Config {
     /// How far past its record an event's timestamp may lie before the record's time stands for it.
     #[serde(with = "crate::units::duration")]
     pub max_ahead: Duration,
-    /// Cells (numbers to be written) of one segment, and about those of one atomic step of the store. A Redis is
-    /// busy for about 0.7 ms per thousand.
+    /// Cells (numbers to be written) of one segment, and about those of one atomic step of the store, during which a
+    /// Redis does nothing else. Larger ones merge more: a backlog is worked off with fewer writes.
     pub flush_cells: usize,
     /// Cells that may wait for the store in this process; beyond them reading pauses. About 150 bytes each.
     pub max_pending_cells: usize,
@@ -30,7 +30,7 @@ impl Default for Config {
             flush_interval: Duration::from_secs(2),
             lateness: Duration::from_secs(5),
             max_ahead: Duration::from_secs(60),
-            flush_cells: 10_000,
+            flush_cells: 20_000,
             max_pending_cells: 100_000,
         }
     }

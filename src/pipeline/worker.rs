@@ -207,6 +207,11 @@ impl Worker {
     fn hold_back(&mut self) {
         let registry = &self.shared.registry;
         let most = self.shared.config.max_pending_cells;
+        if registry.pending_cells() > most / 2 {
+            // Many open segments fill the budget before any of them is full.
+            registry.tick();
+            self.shared.wake.notify_one();
+        }
         // Once paused, it goes on only when half of it is gone.
         let limit = if self.paused.is_some() { 2 } else { 1 };
         // A pause throws away what was fetched, so a store that keeps up is waited for instead.
