@@ -89,6 +89,7 @@ impl Flusher {
                     for part in &flush.parts {
                         self.answer(part, Answer::Applied);
                     }
+                    shared.registry.wake_waiting();
                 }
                 Flushed::Conflict(stored) => {
                     shared.report_conflict(shard, &flush.parts, &stored);

@@ -8,6 +8,8 @@ use crate::counter::Segment;
 use crate::store::PartitionFlush;
 use dashmap::DashMap;
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 /// A partition and the worker that reads it.
 #[derive(Debug)]
@@ -24,6 +26,9 @@ pub(super) struct Registry {
     pending_cells: AtomicUsize,
     letter_bytes: AtomicUsize,
     topic_partitions: AtomicI32,
+    /// Wakes those who wait in [`Registry::wait_for_room`].
+    flushed: Condvar,
+    waiting: Mutex<()>,
 }
 
 impl Registry {
@@ -121,6 +126,20 @@ impl Registry {
     /// Cells that wait for the store.
     pub(super) fn pending_cells(&self) -> usize {
         self.pending_cells.load(Ordering::Relaxed)
+    }
+
+    /// Waits until fewer cells than `below` wait for the store, at most for `timeout`; `true` if so.
+    pub(super) fn wait_for_room(&self, below: usize, timeout: Duration) -> bool {
+        let guard = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |(): &mut ()| self.pending_cells() >= below;
+        let waited = self.flushed.wait_timeout_while(guard, timeout, full);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// A flush came to an end: there may be room.
+    pub(super) fn wake_waiting(&self) {
+        drop(self.waiting.lock());
+        self.flushed.notify_all();
     }
 
     /// Bytes of dead letters that wait for the log.

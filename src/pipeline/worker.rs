@@ -18,6 +18,8 @@ const POLL_LEAVING: Duration = Duration::from_millis(10);
 const BATCH: usize = 10_000;
 /// How long a revoked partition may take to flush before it is given up as it is.
 const REVOKE: Duration = Duration::from_secs(1);
+/// How long to wait for the store without polling before reading pauses: short beside every time-out of the group.
+const WAIT_FOR_ROOM: Duration = Duration::from_millis(500);
 /// How long to wait before a partition that the client refused to start is tried again.
 const RESTART: Duration = Duration::from_secs(1);
 /// Dead letters that may wait to be stored, in bytes, before reading pauses.
@@ -204,9 +206,13 @@ impl Worker {
     /// membership.
     fn hold_back(&mut self) {
         let registry = &self.shared.registry;
+        let most = self.shared.config.max_pending_cells;
         // Once paused, it goes on only when half of it is gone.
         let limit = if self.paused.is_some() { 2 } else { 1 };
-        let reason = if registry.pending_cells() * limit > self.shared.config.max_pending_cells {
+        // A pause throws away what was fetched, so a store that keeps up is waited for instead.
+        let full = registry.pending_cells() * limit > most
+            && (self.paused.is_some() || !registry.wait_for_room(most - most / 4, WAIT_FOR_ROOM));
+        let reason = if full {
             Some("too many counts wait for the store: is it away or slow?")
         } else if registry.letter_bytes() * limit > LETTER_BYTES {
             Some("too many dead letters wait for the dead-letter topic")
