@@ -1,8 +1,12 @@
 //! Signals in the middle of load: what was acknowledged is counted, once, and by nobody's leave twice.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::support::app::{Binary, finish};
+use streamgauge::telemetry::Role;
+
+use crate::support::app::{Binary, Running, finish};
+use crate::support::doors::Doors;
 use crate::support::oracle::{Recount, records_of};
 use crate::support::traffic::{COUNTERS, Load, assert_stored_once};
 use crate::support::{self, Settings, unique};
@@ -18,18 +22,14 @@ async fn on_kafka(name: &str) -> Settings {
 }
 
 /// Compares what was acknowledged with the topic, and the topic with the counts.
-async fn assert_nothing_lost_or_doubled(
-    settings: &Settings,
-    binary: &Binary,
-    acknowledged: std::collections::BTreeSet<String>,
-) {
+async fn assert_nothing_lost_or_doubled(settings: &Settings, doors: &Doors, acknowledged: BTreeSet<String>) {
     let kafka = support::kafka().await;
     let records = kafka.read(settings.text_of("log.kafka.topic")).await;
     assert_stored_once(&acknowledged, records.iter().map(|record| record.value.as_deref().unwrap()));
     let recount = Recount::of_topic(kafka, settings).await;
-    binary.until_consumed(recount.records()).await;
+    doors.until_consumed(recount.records()).await;
     recount.assert_in_redis(support::redis().await, settings).await;
-    recount.assert_in_api(binary).await;
+    recount.assert_in_api(doors).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,6 +71,36 @@ async fn a_kill_in_the_middle_of_load_loses_and_doubles_nothing() {
     load.until_acknowledged(500).await;
     let acknowledged = load.stop().await;
     assert_nothing_lost_or_doubled(&settings, &binary, acknowledged).await;
+}
+
+/// A frozen process holds segments that it believes to be its own to flush, while somebody else counts the same records.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_was_frozen_and_replaced_counts_nothing_twice() {
+    let settings = on_kafka("zombie").await;
+    let front = Running::start_roles(&settings, &[Role::Ingest, Role::Query]).await;
+    front.until_ready().await;
+    let frozen = Binary::start("process", &settings).await;
+    frozen.until_ready().await;
+    let load = Load::start(&front, "zombie");
+    load.until_acknowledged(1_000).await;
+    frozen.freeze();
+    load.until_acknowledged(1_000).await;
+    let other = Binary::start("process", &settings).await;
+    other.until_ready().await;
+    // All of it is counted without the frozen one, so that whatever it still wants to flush has been counted.
+    let mut acknowledged = load.stop().await;
+    front.until_consumed(acknowledged.len() as u64).await;
+    frozen.thaw();
+    let load = Load::start(&front, "zombie-again");
+    load.until_acknowledged(2_000).await;
+    frozen.until_ready().await;
+    acknowledged.append(&mut load.stop().await);
+    assert_nothing_lost_or_doubled(&settings, &front, acknowledged).await;
+    for process in [frozen, other] {
+        process.terminate();
+        assert_eq!(process.ended(SHUTDOWN).await, 0, "{}", process.output());
+    }
+    front.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -118,6 +118,16 @@ impl Binary {
         self.process.signal(Signal::SIGTERM);
     }
 
+    /// SIGSTOP: it is there, and does nothing.
+    pub(crate) fn freeze(&self) {
+        self.process.signal(Signal::SIGSTOP);
+    }
+
+    /// SIGCONT.
+    pub(crate) fn thaw(&self) {
+        self.process.signal(Signal::SIGCONT);
+    }
+
     /// SIGKILL, and waits until it is gone.
     pub(crate) fn kill(&self) {
         self.process.kill();

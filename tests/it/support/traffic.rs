@@ -72,8 +72,10 @@ impl Visitors {
     /// When it happened: mostly now, sometimes a while ago, seldom long ago or in the future.
     fn time(&mut self) -> i64 {
         let ago = match self.below(20) {
-            0..15 => self.below(2_000) as i64,
-            15..18 => self.below(300_000) as i64,
+            0..13 => self.below(2_000) as i64,
+            13..16 => self.below(300_000) as i64,
+            // Exactly where a window begins and another one ends.
+            16..18 => return (now_ms() / 10_000 - self.below(10) as i64) * 10_000,
             18 => 3_600_000 + self.below(7_200_000) as i64,
             _ => -(self.below(120_000) as i64),
         };
