@@ -37,6 +37,7 @@ pub struct App {
     timeout: Duration,
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
+    embedded: Option<Arc<EmbeddedFile>>,
     log: Option<Arc<dyn EventLog>>,
     admin: (Server, Arc<Admin>),
     ingest: Option<(Server, Arc<Ingest>)>,
@@ -91,7 +92,7 @@ impl App {
             _ => None,
         };
         let admin = (admin, Arc::new(Admin::new(metrics.clone(), readiness.clone())));
-        Ok(App { timeout: config.shutdown_timeout, metrics, readiness, log, admin, ingest, query, pipeline })
+        Ok(App { timeout: config.shutdown_timeout, metrics, readiness, embedded, log, admin, ingest, query, pipeline })
     }
 
     /// Where it listens.
@@ -114,7 +115,7 @@ impl App {
     /// # Errors
     /// What a component could not go on for.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let App { timeout, readiness, log, admin, ingest, query, pipeline, .. } = self;
+        let App { timeout, readiness, embedded, log, admin, ingest, query, pipeline, .. } = self;
         let (accepting, counting, serving) = (Shutdown::new(), Shutdown::new(), Shutdown::new());
         let mut failures: JoinSet<anyhow::Result<()>> = JoinSet::new();
 
@@ -154,6 +155,12 @@ impl App {
         serving.begin();
         settle(query, left().min(Duration::from_secs(1))).await;
         settle(Some(admin), left().min(Duration::from_secs(1))).await;
+        // 5. The embedded file is closed, whoever may still have it: the next process can open it at once.
+        if let Some(file) = embedded {
+            let closing = tokio::task::spawn_blocking(move || file.close());
+            // It fails only by a panic, which was reported, or because the time is over.
+            let _ = tokio::time::timeout(left(), closing).await;
+        }
         tracing::info!("stopped");
         result
     }

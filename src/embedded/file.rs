@@ -25,8 +25,8 @@ pub struct EmbeddedFile {
     thread: Mutex<Option<JoinHandle<()>>>,
     appended: Mutex<u64>,
     wake: Condvar,
-    /// Held as long as the file is open; the operating system gives it back however the process ends.
-    _lock: File,
+    /// Held until the writing thread has ended; the operating system gives it back however the process ends.
+    lock: Mutex<Option<File>>,
 }
 
 impl EmbeddedFile {
@@ -53,7 +53,7 @@ impl EmbeddedFile {
             thread: Mutex::new(Some(thread)),
             appended: Mutex::new(0),
             wake: Condvar::new(),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         }))
     }
 
@@ -131,8 +131,8 @@ impl EmbeddedFile {
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Ends the writing thread after what was handed in is written, and moves the WAL into the file. Blocks.
-    /// Dropping the last reference does the same.
+    /// Ends the writing thread after what was handed in is written, moves the WAL into the file, and lets others open
+    /// it. Blocks. Dropping the last reference does the same; whoever still has one is told that it is closed.
     pub fn close(&self) {
         drop(held(&self.queue).take());
         let thread = held(&self.thread).take();
@@ -143,6 +143,7 @@ impl EmbeddedFile {
         {
             tracing::error!(path = %self.path.display(), "the embedded file's writing thread panicked");
         }
+        drop(held(&self.lock).take());
         self.notify();
     }
 
