@@ -9,6 +9,7 @@ use crate::traffic::{Driver, Visitors};
 use crate::{log, store};
 use anyhow::Context;
 use clap::Args;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -40,7 +41,11 @@ impl Demo {
         let dir = self.dir.as_deref().or(temporary.as_ref().map(tempfile::TempDir::path)).unwrap_or(Path::new("."));
         let config = configuration(dir);
         let timeout = config.shutdown_timeout;
-        let app = App::build(config, &Role::ALL).await?;
+        let app = match App::build(config.clone(), &Role::ALL).await {
+            // Somebody took a port between the look and the binding.
+            Err(error) if is_taken(&error) => App::build(anywhere(config), &Role::ALL).await?,
+            built => built?,
+        };
         let addresses = app.addresses();
         let (Some(ingest), Some(query)) = (addresses.ingest, addresses.query) else {
             anyhow::bail!("the demo has no ingest or no query side, which is a mistake of this program");
@@ -67,6 +72,18 @@ fn configuration(dir: &Path) -> Config {
     config.pipeline.flush_interval = Duration::from_secs(1);
     for listen in [&mut config.ingest.listen, &mut config.query.listen, &mut config.admin.listen] {
         *listen = free(*listen);
+    }
+    config
+}
+
+fn is_taken(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|e| e.downcast_ref::<std::io::Error>()).any(|e| e.kind() == ErrorKind::AddrInUse)
+}
+
+/// The same on any free ports.
+fn anywhere(mut config: Config) -> Config {
+    for listen in [&mut config.ingest.listen, &mut config.query.listen, &mut config.admin.listen] {
+        listen.set_port(0);
     }
     config
 }
