@@ -25,7 +25,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::OnceCell;
 
-pub(crate) use kafka::Kafka;
+pub(crate) use kafka::{Kafka, Proxied};
 pub(crate) use ports::free_ports;
 pub(crate) use redis::Redis;
 pub(crate) use settings::Settings;
