@@ -40,8 +40,10 @@ const ENOUGH: usize = 3;
 enum Lane {
     /// Services that others use too, or none: only processes of the round's own come to harm.
     Calm,
-    /// Services of the campaign's own, which come to harm.
-    Rough,
+    /// The campaign's own Kafka comes to harm.
+    Kafka,
+    /// The campaign's own Redis comes to harm.
+    Redis,
 }
 
 /// How often a fault was injected, and how often it really hit, by evidence.
@@ -138,11 +140,11 @@ async fn campaign() {
         let rounds = schedule.iter().copied().filter(move |(_, fault)| fault.lane() == lane);
         play(campaign.seed, rounds.collect(), &table)
     };
-    let (calm, rough) = tokio::join!(lane(Lane::Calm), lane(Lane::Rough));
+    let (calm, kafka, redis) = tokio::join!(lane(Lane::Calm), lane(Lane::Kafka), lane(Lane::Redis));
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("chaos.md");
     table.borrow().write(&file, &how);
     say(&format!("\n{}", table.borrow()));
-    let failures: Vec<String> = calm.into_iter().chain(rough).collect();
+    let failures: Vec<String> = [calm, kafka, redis].concat();
     assert!(failures.is_empty(), "{how}\n{}", failures.join("\n\n"));
     assert!(!schedule.is_empty(), "{how}: no such round");
 }
@@ -154,11 +156,11 @@ async fn play(seed: u64, rounds: Vec<(usize, &dyn Fault)>, table: &RefCell<Table
         let began = Instant::now();
         let outcome = play_one(seed, number, fault).await;
         table.borrow_mut().add(fault.name(), &outcome);
-        let Outcome { injected, hit, records, lost, double, .. } = &outcome;
+        let Outcome { choices, injected, hit, records, lost, double, .. } = &outcome;
         let verdict = if outcome.failures.is_empty() { "ok" } else { "FAILED" };
         say(&format!(
             "round {number}: {}: {verdict}, {injected} injected, {hit} hit, {records} records, {lost} lost, {double} \
-             double, {:.1?}",
+             double, {:.1?}; choices {choices:?}",
             fault.name(),
             began.elapsed()
         ));
@@ -193,12 +195,13 @@ async fn go_through(seed: u64, number: usize, fault: &dyn Fault, cast: &Cast, ou
     let mut choices = Choices::of_round(seed, number);
     let processors = fault.processors(&mut choices);
     let plan = Plan::choose(&mut choices, processors);
+    choices.taken();
     say(&format!("round {number}: {}: {plan:?}", fault.name()));
     let stage = fault.stage().await;
     let mut round = Round::start(&*stage, cast.clone(), plan, choices).await;
     match tokio::time::timeout(FAULT, fault.strike(&mut round)).await {
         Ok(Struck { injected, hit }) => {
-            (outcome.injected, outcome.hit) = (injected, hit);
+            (outcome.injected, outcome.hit, outcome.choices) = (injected, hit, round.choices.taken());
             if hit == 0 {
                 outcome.failures.push(format!("the fault never hit, {injected} times injected"));
             }

@@ -15,7 +15,7 @@ use crate::support::app::Binary;
 use crate::support::oracle::{Differences, Recount};
 use crate::support::topic::Record;
 use crate::support::traffic::COUNTERS;
-use crate::support::{Settings, eventually, unique};
+use crate::support::{Redis, Settings, eventually, unique};
 
 /// Of each round's topic.
 pub(super) const PARTITIONS: u32 = 4;
@@ -321,4 +321,18 @@ async fn ended(cast: &Cast) -> Vec<String> {
         }
     }
     failures
+}
+
+/// Where the counts of the round's partitions end together.
+pub(super) async fn progress(redis: &Redis, round: &Round<'_>) -> i64 {
+    let (prefix, topic) = (round.settings.text_of("store.redis.prefix"), round.settings.text_of("log.kafka.topic"));
+    let shards = round.settings.get("store.redis.shards").and_then(toml::Value::as_integer).unwrap_or(1);
+    let mut connection = redis.connection().await;
+    let mut sum = 0;
+    for partition in 0..i64::from(PARTITIONS) {
+        let name = format!("{prefix}:{{{}}}:partition:{topic}:{partition}", partition % shards);
+        let next = redis::cmd("HGET").arg(name).arg("next_offset").query_async::<Option<i64>>(&mut connection).await;
+        sum += next.expect("an offset").unwrap_or(0);
+    }
+    sum
 }

@@ -49,74 +49,104 @@ pub(super) trait Stage {
 
 /// One Kafka and one Redis.
 pub(super) struct Services<'s> {
-    pub(super) kafka: &'s Kafka,
-    pub(super) redis: &'s Redis,
+    kafka: &'s Kafka,
+    redis: &'s Redis,
     brokers: String,
     redis_url: String,
-    own: Option<&'s Own>,
+    /// Those that may come to harm.
+    own_kafka: Option<&'s OwnKafka>,
+    own_redis: Option<&'s OwnRedis>,
 }
 
-/// The services of the campaign's own, with the proxies in front of them.
-pub(super) struct Own {
+/// A Kafka that may come to harm, with a proxy in front of it.
+pub(super) struct OwnKafka {
     pub(super) kafka: Kafka,
-    pub(super) redis: Redis,
-    pub(super) kafka_proxy: Proxy,
-    pub(super) redis_proxy: Proxy,
+    pub(super) proxy: Proxy,
 }
 
-/// All that rounds need, started when the first of them needs it.
+/// A Redis that may come to harm, with a proxy in front of it.
+pub(super) struct OwnRedis {
+    pub(super) redis: Redis,
+    pub(super) proxy: Proxy,
+}
+
+/// The services of the campaign's own, each started when a round first needs it.
 #[derive(Default)]
 pub(super) struct World {
-    own: OnceCell<Own>,
+    kafka: OnceCell<OwnKafka>,
+    redis: OnceCell<OwnRedis>,
 }
 
 impl World {
-    /// Services of the campaign's own: they may be killed.
-    pub(super) async fn own(&self) -> &Own {
-        self.own.get_or_init(Own::start).await
+    pub(super) async fn kafka(&self) -> &OwnKafka {
+        self.kafka.get_or_init(OwnKafka::start).await
+    }
+
+    pub(super) async fn redis(&self) -> &OwnRedis {
+        self.redis.get_or_init(OwnRedis::start).await
     }
 }
 
-impl Own {
-    async fn start() -> Own {
-        let [behind, kafka_port, redis_port] = free_ports();
-        let kafka_proxy = Proxy::start(Protocol::Kafka, kafka_port, behind).await;
-        let (kafka, redis) = tokio::join!(Kafka::start_behind(Proxied { behind, proxy: kafka_port }), Redis::start());
-        let redis_proxy = Proxy::start(Protocol::Redis, redis_port, redis.port()).await;
-        Own { kafka, redis, kafka_proxy, redis_proxy }
+impl OwnKafka {
+    async fn start() -> OwnKafka {
+        let [behind, port] = free_ports();
+        let proxy = Proxy::start(Protocol::Kafka, port, behind).await;
+        let kafka = Kafka::start_behind(Proxied { behind, proxy: port }).await;
+        OwnKafka { kafka, proxy }
     }
 
-    /// Reached directly.
-    pub(super) fn direct(&self) -> Services<'_> {
-        Services { own: Some(self), ..Services::of(&self.kafka, &self.redis) }
+    /// This Kafka, reached directly, and a Redis that nothing happens to.
+    pub(super) async fn stage(&self) -> Services<'_> {
+        Services { own_kafka: Some(self), ..Services::of(&self.kafka, support::redis().await) }
     }
 
-    /// Both reached through their proxies.
-    pub(super) fn proxied(&self) -> Services<'_> {
-        let redis_url = format!("redis://127.0.0.1:{}", self.redis_proxy.port());
-        Services { brokers: self.kafka.proxied_brokers(), redis_url, ..self.direct() }
+    /// The same, reached through the proxy.
+    pub(super) async fn proxied(&self) -> Services<'_> {
+        Services { brokers: self.kafka.proxied_brokers(), ..self.stage().await }
     }
 
-    /// Everything runs, and nothing is in the way.
     async fn heal(&self) {
-        self.kafka_proxy.normal();
-        self.redis_proxy.normal();
+        self.proxy.normal();
         if !self.kafka.is_running() {
             self.kafka.spawn();
         }
+        self.kafka.until_up().await;
+    }
+}
+
+impl OwnRedis {
+    async fn start() -> OwnRedis {
+        let redis = Redis::start().await;
+        let [port] = free_ports();
+        let proxy = Proxy::start(Protocol::Redis, port, redis.port()).await;
+        OwnRedis { redis, proxy }
+    }
+
+    /// This Redis, reached directly, and a Kafka that nothing happens to.
+    pub(super) async fn stage(&self) -> Services<'_> {
+        Services { own_redis: Some(self), ..Services::of(support::kafka().await, &self.redis) }
+    }
+
+    /// The same, reached through the proxy.
+    pub(super) async fn proxied(&self) -> Services<'_> {
+        Services { redis_url: format!("redis://127.0.0.1:{}", self.proxy.port()), ..self.stage().await }
+    }
+
+    async fn heal(&self) {
+        self.proxy.normal();
         if !self.redis.is_running() {
             self.redis.restart().await;
         }
         let mut redis = self.redis.connection().await;
         let mut unlimited = redis::cmd("CONFIG");
         unlimited.arg("SET").arg("maxmemory").arg(0).query_async::<()>(&mut redis).await.expect("no limit");
-        self.kafka.until_up().await;
     }
 }
 
 impl<'s> Services<'s> {
     fn of(kafka: &'s Kafka, redis: &'s Redis) -> Services<'s> {
-        Services { kafka, redis, brokers: kafka.brokers(), redis_url: redis.url(), own: None }
+        let (brokers, redis_url) = (kafka.brokers(), redis.url());
+        Services { kafka, redis, brokers, redis_url, own_kafka: None, own_redis: None }
     }
 
     /// Those that all tests share: nothing may happen to them.
@@ -156,7 +186,10 @@ impl Stage for Services<'_> {
     }
 
     async fn heal(&self) {
-        if let Some(own) = self.own {
+        if let Some(own) = self.own_kafka {
+            own.heal().await;
+        }
+        if let Some(own) = self.own_redis {
             own.heal().await;
         }
     }

@@ -7,6 +7,8 @@ use std::path::Path;
 /// What came of a round.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outcome {
+    /// The fault's own choices, in the order in which they were taken.
+    pub(super) choices: Vec<u64>,
     /// How often the fault was injected.
     pub(super) injected: u64,
     /// How often it really hit.

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::chaos::round::Round;
-use crate::chaos::stage::{Own, Stage, World};
+use crate::chaos::round::{Round, progress};
+use crate::chaos::stage::{Stage, World};
 use crate::chaos::{Fault, Lane, Struck};
 use crate::support::eventually;
 use crate::support::proxy::{Proxy, Request};
 
-const SOON: Duration = Duration::from_secs(8);
+const SOON: Duration = Duration::from_secs(10);
 
 pub(super) fn all(world: &World) -> Vec<Box<dyn Fault + '_>> {
     let mut all: Vec<Box<dyn Fault + '_>> = Vec::new();
@@ -44,8 +44,8 @@ struct Connection<'w> {
 }
 
 impl Connection<'_> {
-    fn proxy<'o>(&self, own: &'o Own) -> &'o Proxy {
-        if self.to == To::Redis { &own.redis_proxy } else { &own.kafka_proxy }
+    async fn proxy(&self) -> &Proxy {
+        if self.to == To::Redis { &self.world.redis().await.proxy } else { &self.world.kafka().await.proxy }
     }
 }
 
@@ -65,22 +65,26 @@ impl Fault for Connection<'_> {
     }
 
     fn lane(&self) -> Lane {
-        Lane::Rough
+        if self.to == To::Redis { Lane::Redis } else { Lane::Kafka }
     }
 
     async fn stage(&self) -> Box<dyn Stage + '_> {
-        Box::new(self.world.own().await.proxied())
+        match self.to {
+            To::Redis => Box::new(self.world.redis().await.proxied().await),
+            To::Kafka => Box::new(self.world.kafka().await.proxied().await),
+        }
     }
 
     async fn strike(&self, round: &mut Round<'_>) -> Struck {
-        let proxy = self.proxy(self.world.own().await);
+        let proxy = self.proxy().await;
         let before = proxy.hits();
         round.moment(0, 1_000).await;
-        let injected = match self.what {
-            What::LostReply => self.lose_replies(proxy, round).await,
-            What::Delay => self.delay(proxy, round).await,
-            What::HalfOpen => half_open(proxy, round).await,
-            What::Cut => cut(proxy, round).await,
+        let injected = match (self.to, self.what) {
+            (To::Redis, What::LostReply) => return self.lose_flushes(proxy, round).await,
+            (To::Kafka, What::LostReply) => lose_replies(proxy, round).await,
+            (_, What::Delay) => self.delay(proxy, round).await,
+            (_, What::HalfOpen) => half_open(proxy, round).await,
+            (_, What::Cut) => cut(proxy, round).await,
         };
         proxy.normal();
         let after = proxy.hits();
@@ -95,33 +99,34 @@ impl Fault for Connection<'_> {
 }
 
 impl Connection<'_> {
-    /// One reply, or some in a row, a few times.
-    async fn lose_replies(&self, proxy: &Proxy, round: &mut Round<'_>) -> u64 {
+    /// What was lost was applied: then the flush that is sent again meets an offset that has moved, and only then does
+    /// the loss count as a hit.
+    async fn lose_flushes(&self, proxy: &Proxy, round: &mut Round<'_>) -> Struck {
+        let redis = &self.world.redis().await.redis;
+        // From now on Redis knows the script by its hash.
+        eventually(
+            SOON,
+            "a flush is applied",
+            async || {
+                if progress(redis, round).await > 0 { Ok(()) } else { Err("none is") }
+            },
+        )
+        .await;
+        let before = conflicts(round).await;
         let mut injected = 0;
         for _ in 0..round.choices.between(1, 3) {
-            // Kafka: mostly an acknowledgement; else a fetch, a commit, a heartbeat or a question for offsets.
-            let request = match self.to {
-                To::Redis => Request::Script,
-                To::Kafka => Request::Api(round.choices.one_of(&[0, 0, 0, 1, 2, 8, 12])),
-            };
             let in_a_row = round.choices.between(1, 3);
-            proxy.lose_replies(request, in_a_row);
+            proxy.lose_replies(Request::Script, in_a_row);
             injected += in_a_row;
-            // A question for offsets may never be asked again.
-            let end = tokio::time::timeout(
-                SOON / 2,
-                eventually(
-                    SOON,
-                    "the replies are lost",
-                    async || {
-                        if proxy.is_losing() { Err("not yet") } else { Ok(()) }
-                    },
-                ),
-            );
-            let _ = end.await;
-            round.moment(0, 1_000).await;
+            until_lost(proxy).await;
+            round.moment(0, 500).await;
         }
-        injected
+        eventually(SOON, "a flush is answered that it was applied before", async || {
+            let now = conflicts(round).await;
+            if now > before { Ok(()) } else { Err(format!("{now} conflicts")) }
+        })
+        .await;
+        Struck { injected, hit: conflicts(round).await - before }
     }
 
     /// Redis' replies time out after 5 s: with more than that, a flush arrives after it was given up.
@@ -132,6 +137,33 @@ impl Connection<'_> {
         round.moment(1_000, 6_000).await;
         1
     }
+}
+
+/// How many flushes met another offset than they expected, as the processors say.
+async fn conflicts(round: &Round<'_>) -> u64 {
+    let mut sum = 0.0;
+    for processor in &round.processors {
+        sum += processor.metric("streamgauge_flush_conflicts_total").await;
+    }
+    sum as u64
+}
+
+async fn until_lost(proxy: &Proxy) {
+    eventually(SOON, "the replies are lost", async || if proxy.is_losing() { Err("not yet") } else { Ok(()) }).await;
+}
+
+/// One reply, or some in a row, a few times: mostly an acknowledgement; else that of a fetch, a commit or a heartbeat.
+async fn lose_replies(proxy: &Proxy, round: &mut Round<'_>) -> u64 {
+    let mut injected = 0;
+    for _ in 0..round.choices.between(1, 3) {
+        let api = round.choices.one_of(&[0, 0, 0, 1, 8, 12]);
+        let in_a_row = round.choices.between(1, 3);
+        proxy.lose_replies(Request::Api(api), in_a_row);
+        injected += in_a_row;
+        until_lost(proxy).await;
+        round.moment(0, 500).await;
+    }
+    injected
 }
 
 async fn half_open(proxy: &Proxy, round: &mut Round<'_>) -> u64 {

@@ -4,12 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use toml::Value;
 
-use crate::chaos::round::Round;
+use crate::chaos::round::{Round, progress};
 use crate::chaos::stage::{Stage, World};
 use crate::chaos::{Fault, Lane, Struck};
-use crate::support::{Redis, eventually};
+use crate::support::{Kafka, Redis, eventually};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -54,26 +53,45 @@ impl Fault for Service<'_> {
     }
 
     fn lane(&self) -> Lane {
-        Lane::Rough
+        if self.is_kafkas() { Lane::Kafka } else { Lane::Redis }
     }
 
     async fn stage(&self) -> Box<dyn Stage + '_> {
-        Box::new(self.world.own().await.direct())
+        if self.is_kafkas() {
+            Box::new(self.world.kafka().await.stage().await)
+        } else {
+            Box::new(self.world.redis().await.stage().await)
+        }
     }
 
     async fn strike(&self, round: &mut Round<'_>) -> Struck {
-        let own = self.world.own().await;
         round.moment(0, 1_500).await;
+        if self.is_kafkas() {
+            return self.strike_kafka(&self.world.kafka().await.kafka, round).await;
+        }
+        let redis = &self.world.redis().await.redis;
         match self.what {
-            What::KafkaKilled => own.kafka.kill(),
-            What::KafkaRestarted => own.kafka.ended().await,
-            What::RedisKilled => return killed(&own.redis, round).await,
-            What::RedisBack => return back_in_time(&own.redis, round).await,
-            What::RedisEmptied => return emptied(&own.redis, round).await,
-            What::RedisFull => return full(&own.redis, round).await,
+            What::RedisBack => back_in_time(redis, round).await,
+            What::RedisEmptied => emptied(redis, round).await,
+            What::RedisFull => full(redis, round).await,
+            _ => killed(redis, round).await,
+        }
+    }
+}
+
+impl Service<'_> {
+    fn is_kafkas(&self) -> bool {
+        matches!(self.what, What::KafkaKilled | What::KafkaRestarted)
+    }
+
+    async fn strike_kafka(&self, kafka: &Kafka, round: &mut Round<'_>) -> Struck {
+        if matches!(self.what, What::KafkaKilled) {
+            kafka.kill();
+        } else {
+            kafka.ended().await;
         }
         round.moment(0, 2_000).await;
-        own.kafka.spawn();
+        kafka.spawn();
         Struck { injected: 1, hit: 1 }
     }
 }
@@ -87,22 +105,6 @@ async fn killed(redis: &Redis, round: &mut Round<'_>) -> Struck {
         round.moment(0, 1_500).await;
     }
     Struck { injected: times, hit: times }
-}
-
-/// Where the counts of the round's partitions end together.
-async fn progress(redis: &Redis, round: &Round<'_>) -> i64 {
-    let (prefix, topic) = (round.settings.text_of("store.redis.prefix"), round.settings.text_of("log.kafka.topic"));
-    let mut connection = redis.connection().await;
-    let mut sum = 0;
-    for partition in 0..crate::chaos::round::PARTITIONS {
-        let shard =
-            i64::from(partition) % round.settings.get("store.redis.shards").and_then(Value::as_integer).unwrap_or(1);
-        let name = format!("{prefix}:{{{shard}}}:partition:{topic}:{partition}");
-        let next: Option<i64> =
-            redis::cmd("HGET").arg(name).arg("next_offset").query_async(&mut connection).await.expect("an offset");
-        sum += next.unwrap_or(0);
-    }
-    sum
 }
 
 /// Takes a copy of the append-only files, and some time later starts on that copy.
