@@ -13,6 +13,7 @@ mod tests;
 
 pub use about::About;
 
+use super::gap::accepted_at;
 use super::layout::{self, Fields, Place};
 use super::{
     CounterStore, Flush, Flushed, Layout, Read, RedisConfig, StoreError, StoredBucket, StoredCounter, StoredPartition,
@@ -23,6 +24,7 @@ use async_trait::async_trait;
 use fitness::Fitness;
 use link::Link;
 use names::Names;
+
 use std::sync::Arc;
 
 /// How often another process may come between reading the layout and adding to it before we give up for now.
@@ -108,6 +110,13 @@ impl CounterStore for RedisStore {
 
     async fn partitions(&self, topic: &str, partitions: &[i32]) -> Result<Vec<Option<StoredPartition>>, StoreError> {
         self.read_partitions(topic, partitions).await
+    }
+
+    async fn accept_gap(&self, topic: &str, partition: i32, next_offset: Option<i64>) -> Result<(), StoreError> {
+        let shard = u32::try_from(partition).unwrap_or_default() % self.shards;
+        let mut set = cmd("HSET");
+        set.arg(self.names.partition(shard, topic, partition)).arg("gap_accepted").arg(accepted_at(next_offset));
+        self.link.command::<i64>(&set).await.map(drop)
     }
 
     async fn key_count(&self, counter: &str, window: &str, starts: &[i64]) -> Result<u64, StoreError> {
