@@ -8,6 +8,7 @@
 
 mod away;
 mod bad_input;
+mod chaos;
 mod compose;
 mod config;
 mod demo;

@@ -12,6 +12,7 @@ mod kafka;
 pub(crate) mod oracle;
 mod ports;
 pub(crate) mod process;
+pub(crate) mod proxy;
 mod redis;
 mod settings;
 pub(crate) mod topic;
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::OnceCell;
 
-pub(crate) use kafka::Kafka;
+pub(crate) use kafka::{Kafka, Proxied};
 pub(crate) use ports::free_ports;
 pub(crate) use redis::Redis;
 pub(crate) use settings::Settings;
