@@ -85,6 +85,7 @@ const CONFIG_KEYS: &[&str] = &[
     "pipeline.max_ahead",
     "store.kind",
     "store.redis.url",
+    "store.redis.cluster_nodes",
     "store.redis.prefix",
     "store.redis.shards",
     "embedded.path",

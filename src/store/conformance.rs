@@ -361,13 +361,17 @@ async fn the_layout_is_kept_and_another_one_refused(bench: &dyn Bench) {
         [("views", 0), ("plain", 2_000)]
     );
     assert_eq!(counters.into_iter().map(|c| c.spec).collect::<Vec<_>>(), specs());
-    let mut other = layout(specs());
-    other.group = "other".into();
-    let error = store.prepare(&other, 4_000).await.unwrap_err();
-    assert!(
-        matches!(error, StoreError::Layout(_)) && error.to_string().contains("`streamgauge`, not `other`"),
-        "{error}"
-    );
+    let refused = async |change: &dyn Fn(&mut Layout)| {
+        let mut other = layout(specs());
+        change(&mut other);
+        let error = store.prepare(&other, 4_000).await.unwrap_err();
+        assert!(matches!(error, StoreError::Layout(_)) && !error.is_retryable(), "{error}");
+        error.to_string()
+    };
+    let error = refused(&|other| other.group = "other".into()).await;
+    assert!(error.contains("`streamgauge`, not `other`") && error.contains("to count anew"), "{error}");
+    let error = refused(&|other| other.topic = "other".into()).await;
+    assert!(error.contains("`user.events`, not `other`") && error.contains("to count anew"), "{error}");
     let mut changed = specs();
     changed[1].windows[0].keep = "2m".into();
     assert!(store.prepare(&layout(changed), 4_000).await.unwrap_err().to_string().contains("windows changed"));

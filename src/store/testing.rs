@@ -102,7 +102,10 @@ impl RedisBench {
         let url = shared_server().url();
         let client = ::redis::Client::open(url.as_str()).unwrap();
         let connection = client.get_multiplexed_async_connection().await.unwrap();
-        RedisBench { config: RedisConfig { url: RedisUrl::from(url), prefix, shards }, connection }
+        RedisBench {
+            config: RedisConfig { url: RedisUrl::from(url), prefix, shards, ..RedisConfig::default() },
+            connection,
+        }
     }
 
     async fn names(&self) -> Vec<String> {
