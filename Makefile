@@ -1,6 +1,6 @@
 # What each target does is the text after its ##; `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint fmt clean
+.PHONY: help demo test chaos bench lint fmt clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -11,7 +11,11 @@ demo: ## build, then run everything in one process with synthetic visitors; noth
 
 test: ## install what is missing, then run all tests against a real Kafka and a real Redis
 	@scripts/setup.sh
-	cargo test
+	cargo test --features failpoints
+
+chaos: ## the fault campaign: ROUNDS (100) of faults under load; SEED=… repeats the choices
+	@scripts/setup.sh
+	ROUNDS=$${ROUNDS:-100} cargo test --features failpoints --test it chaos::campaign -- --nocapture
 
 bench: ## events per second of `process` on a real Kafka and Redis, beside a minimal loop
 	@scripts/setup.sh
@@ -20,7 +24,7 @@ bench: ## events per second of `process` on a real Kafka and Redis, beside a min
 lint: ## formatting and clippy, warnings refused
 	@scripts/setup.sh build
 	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
+	cargo clippy --all-targets --features failpoints -- -D warnings
 
 fmt: ## format the code
 	cargo fmt

@@ -12,10 +12,11 @@ usage() {
   cat >&2 <<'TEXT'
 usage: scripts/kafka.sh start DIR [PORT]    start a broker on 127.0.0.1:PORT (9092) with its data in DIR
        scripts/kafka.sh stop DIR            stop it; the data stays
-       scripts/kafka.sh prepare DIR PORT [CONTROLLER_PORT]
+       scripts/kafka.sh prepare DIR PORT [CONTROLLER_PORT [BEHIND_PORT PROXY_PORT]]
                                             write DIR/server.properties, format the storage once
        scripts/kafka.sh run DIR             run a prepared broker in the foreground
-PORT + 1 is the controller's unless CONTROLLER_PORT is given.
+PORT + 1 is the controller's unless CONTROLLER_PORT is given. BEHIND_PORT is a second listener for clients that come
+through a proxy on PROXY_PORT: they are sent back to the proxy.
 TEXT
   exit 2
 }
@@ -44,12 +45,13 @@ java_exec() {
 
 prepare() {
   local dir=$1 port=$2 controller=${3:-$(($2 + 1))}
+  local behind=${4:+,PROXIED://127.0.0.1:$4} proxy=${5:+,PROXIED://127.0.0.1:$5}
   mkdir -p "$dir"
   dir=$(cd "$dir" && pwd)
   {
     cat "$conf/server.properties"
-    echo "listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller"
-    echo "advertised.listeners=PLAINTEXT://127.0.0.1:$port"
+    echo "listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller$behind"
+    echo "advertised.listeners=PLAINTEXT://127.0.0.1:$port$proxy"
     echo "controller.quorum.voters=1@127.0.0.1:$controller"
     echo "log.dirs=$dir/data"
   } >"$dir/server.properties"

@@ -117,8 +117,10 @@ impl Ingest {
 
     async fn store(&self, batch: Batch) -> Result<Response<Body>, Reject> {
         let Batch { records, event_ids, faults } = batch;
+        fail::fail_point!("append", |_| std::process::abort());
         match timeout(self.append_timeout, self.log.append(records)).await {
             Ok(Ok(())) => {
+                fail::fail_point!("appended", |_| std::process::abort());
                 self.count("accepted", event_ids.len());
                 let taken = Taken {
                     accepted: event_ids.len(),

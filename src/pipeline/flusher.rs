@@ -81,7 +81,9 @@ impl Flusher {
             }
             let flush = Flush { shard, topic: shared.topic.clone(), now_ms: now_ms(), parts };
             let started = Instant::now();
+            fail::fail_point!("flush-send", |_| std::process::abort());
             let flushed = shared.store.flush(&flush).await?;
+            fail::fail_point!("flush-replied", |_| std::process::abort());
             shared.metrics.flush_seconds.observe(started.elapsed().as_secs_f64());
             match flushed {
                 Flushed::Applied { cells } => {

@@ -36,12 +36,14 @@ pub(super) fn channel(shared: &Arc<Shared>) -> (Letters, UnboundedReceiver<Lette
 pub(super) async fn run(shared: Arc<Shared>, mut batches: UnboundedReceiver<LetterBatch>) {
     while let Some(batch) = batches.recv().await {
         let mut attempt = 0;
+        fail::fail_point!("letters-send", |_| std::process::abort());
         while let Err(error) = shared.log.dead_letters(&batch.letters).await {
             attempt += 1;
             shared.metrics.dead_letter_retries_total.inc();
             tracing::warn!(attempt, letters = batch.letters.len(), %error, "dead letters are not stored yet");
             tokio::time::sleep(backoff(attempt)).await;
         }
+        fail::fail_point!("letters-stored", |_| std::process::abort());
         stored(&shared, &batch);
     }
 }

@@ -267,6 +267,7 @@ fn count(counting: &mut Counting, open: &mut Reading, record: &LogRecord<'_>) {
 /// started again.
 fn merge(shared: &Shared, letters: &Letters, slot: &mut Option<Reading>) {
     let Some(open) = slot.as_mut().filter(|open| !open.batch.is_empty()) else { return };
+    fail::fail_point!("polled", |_| std::process::abort());
     let next = Segment::starting_at(open.batch.to);
     let batch = std::mem::replace(&mut open.batch, next);
     let dead = std::mem::take(&mut open.letters);
@@ -274,6 +275,7 @@ fn merge(shared: &Shared, letters: &Letters, slot: &mut Option<Reading>) {
     let place = open.place;
     match shared.registry.merge(&place, batch, &offsets, shared.config.flush_cells) {
         (Merged::Accepted, full) => {
+            fail::fail_point!("merged", |_| std::process::abort());
             if !dead.is_empty() {
                 letters.send(LetterBatch { generation: place.generation, letters: dead });
             }

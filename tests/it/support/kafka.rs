@@ -21,20 +21,47 @@ const START_DEADLINE: Duration = Duration::from_secs(90);
 pub(crate) struct Kafka {
     process: Process,
     port: u16,
+    /// Where its second listener sends clients: to a proxy, which has to lead back to that listener.
+    proxied: Option<Proxied>,
+}
+
+/// The ports of a broker whose clients come through a proxy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Proxied {
+    /// The broker's listener behind the proxy.
+    pub(crate) behind: u16,
+    /// The proxy's, which the broker advertises.
+    pub(crate) proxy: u16,
 }
 
 impl Kafka {
     /// A new broker with an empty log, that answers requests.
     pub(crate) async fn start() -> Self {
+        Self::start_proxied(None).await
+    }
+
+    /// The same with a second listener behind a proxy, which the caller starts on these ports.
+    pub(crate) async fn start_behind(proxied: Proxied) -> Self {
+        Self::start_proxied(Some(proxied)).await
+    }
+
+    async fn start_proxied(proxied: Option<Proxied>) -> Self {
         let [port, controller] = free_ports();
-        let kafka = Self { process: Process::new("kafka"), port };
+        let kafka = Self { process: Process::new("kafka"), port, proxied };
+        let proxied = proxied.map(|proxied| [proxied.behind, proxied.proxy]);
+        let ports = [port, controller].into_iter().chain(proxied.into_iter().flatten());
         let prepared = script("prepare", kafka.process.dir())
-            .args([port.to_string(), controller.to_string()])
+            .args(ports.map(|port| port.to_string()))
             .output()
             .expect("scripts/kafka.sh");
         assert!(prepared.status.success(), "{}", String::from_utf8_lossy(&prepared.stderr));
         kafka.restart().await;
         kafka
+    }
+
+    /// `host:port` of the proxy, for `bootstrap.servers` of a client that is to come through it.
+    pub(crate) fn proxied_brokers(&self) -> String {
+        format!("127.0.0.1:{}", self.proxied.expect("started behind a proxy").proxy)
     }
 
     /// `host:port`, for `bootstrap.servers`.
@@ -133,7 +160,22 @@ impl Kafka {
 
     /// Starts it again on the same data and port, killing it before if it runs.
     pub(crate) async fn restart(&self) {
+        self.spawn();
+        self.until_up().await;
+    }
+
+    /// The same without waiting until it answers.
+    pub(crate) fn spawn(&self) {
         self.process.spawn(script("run", self.process.dir()));
+    }
+
+    /// Whether its process was started and not ended by us.
+    pub(crate) fn is_running(&self) -> bool {
+        self.process.is_running()
+    }
+
+    /// Waits until it answers requests.
+    pub(crate) async fn until_up(&self) {
         let (client, broker) = (self.client(), self.brokers());
         let started = Instant::now();
         loop {

@@ -59,6 +59,11 @@ impl Process {
         }
     }
 
+    /// Whether it was started and has not ended.
+    pub(crate) fn is_running(&self) -> bool {
+        self.child().as_mut().is_some_and(|child| child.try_wait().expect("a child of ours").is_none())
+    }
+
     /// SIGKILL, and waits until it is gone. A stopped process dies of it too.
     pub(crate) fn kill(&self) {
         if let Some(mut child) = self.child().take() {

@@ -49,6 +49,11 @@ impl Redis {
         self.process.dir()
     }
 
+    /// Whether its process was started and not ended by us.
+    pub(crate) fn is_running(&self) -> bool {
+        self.process.is_running()
+    }
+
     /// A connection of the test's own: one made in another test's runtime dies with that test.
     pub(crate) async fn connection(&self) -> MultiplexedConnection {
         self.connect().await.expect("a connection")
