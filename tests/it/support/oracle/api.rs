@@ -4,21 +4,27 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Bucket, Counts, Found, OUTCOMES, Recount, compare, report};
+use super::{Bucket, Differences, Found, OUTCOMES, Recount, Shards, Wanted};
 use crate::support::doors::Doors;
 
 impl Recount {
     /// Fails unless the API tells exactly what the records add up to: every bucket of every counter, and the ledgers.
     pub(crate) async fn assert_in_api(&self, doors: &Doors) {
-        let mut differences = self.status_differs(&doors.status().await);
-        let mut series: BTreeMap<(usize, usize), Vec<(&Bucket, &Counts)>> = BTreeMap::new();
-        for (bucket, counts) in self.kept() {
-            series.entry((bucket.0, bucket.1)).or_default().push((bucket, counts));
+        self.differences_in_api(doors).await.assert_none("the API");
+    }
+
+    /// In what the API differs from what the records add up to.
+    pub(crate) async fn differences_in_api(&self, doors: &Doors) -> Differences {
+        let mut differences =
+            Differences { lines: self.status_differs(&doors.status().await), ..Differences::default() };
+        let mut series: BTreeMap<(usize, usize), Vec<(&Bucket, &Shards)>> = BTreeMap::new();
+        for (bucket, shards) in self.kept() {
+            series.entry((bucket.0, bucket.1)).or_default().push((bucket, shards));
         }
         for buckets in series.values() {
-            differences.extend(self.series_differs(doors, buckets).await);
+            self.series_differs(doors, buckets, &mut differences).await;
         }
-        report("the API", &differences);
+        differences
     }
 
     fn status_differs(&self, status: &Value) -> Vec<String> {
@@ -44,6 +50,8 @@ impl Recount {
                 OUTCOMES.map(of).iter().sum(),
             );
             let start = found["start_offset"].as_i64().unwrap_or(0);
+            check(format!("skipped of partition {number}"), &found["ledger"]["skipped"], wanted.skipped(start));
+            check(format!("lost of partition {number}"), &found["ledger"]["lost"], wanted.lost);
             let explained = start + of("consumed") + of("skipped") + of("lost");
             check(format!("next_offset by the ledger of partition {number}"), &found["next_offset"], explained);
         }
@@ -51,9 +59,8 @@ impl Recount {
     }
 
     /// One counter and window: asked for in pieces, for one question may not read everything.
-    async fn series_differs(&self, doors: &Doors, buckets: &[(&Bucket, &Counts)]) -> Vec<String> {
+    async fn series_differs(&self, doors: &Doors, buckets: &[(&Bucket, &Shards)], differences: &mut Differences) {
         let (counter, window) = self.counter_of(buckets[0].0);
-        let mut differences = Vec::new();
         for piece in buckets.chunks(60) {
             let (first, last) = (piece[0].0.2, piece[piece.len() - 1].0.2);
             let query = format!("window={}&from={first}&to={}&top=10000", window.label, last + 1);
@@ -63,18 +70,17 @@ impl Recount {
                 let start = found["start"].as_i64().expect("a start");
                 let name = format!("{} {} {start}", counter.name, window.label);
                 if starts.next() != Some(start) || found["end"] != start + window.size_s {
-                    differences.push(format!("{name}: not the next bucket: {found}"));
+                    differences.lines.push(format!("{name}: not the next bucket: {found}"));
                 }
-                let nothing = Counts::default();
-                let wanted = piece.iter().find(|(bucket, _)| bucket.2 == start).map_or(&nothing, |(_, counts)| counts);
-                differences.extend(compare(&name, counter.max_keys, wanted, &read(found)));
-                differences.extend(unordered(&name, found));
+                let shards = piece.iter().find(|(bucket, _)| bucket.2 == start).map(|(_, shards)| *shards);
+                let wanted = Wanted::sum(shards.into_iter().flat_map(BTreeMap::values), counter.max_keys);
+                differences.compare(&name, buckets[0].0, &wanted, &read(found));
+                differences.lines.extend(unordered(&name, found));
             }
             if let Some(missing) = starts.next() {
-                differences.push(format!("{} {}: no bucket {missing}", counter.name, window.label));
+                differences.lines.push(format!("{} {}: no bucket {missing}", counter.name, window.label));
             }
         }
-        differences
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 /// What counts of an event.
 pub(super) struct Event {
     pub(super) event_type: String,
+    pub(super) id: Option<String>,
     /// Its timestamp, else its receipt.
     pub(super) at_ms: Option<i64>,
     user_id: Option<String>,
@@ -95,7 +96,7 @@ impl Event {
         if event_type.chars().any(char::is_control) {
             return None;
         }
-        text(first(&["event_id", "id", "message_id"]), 1, 128)?;
+        let id = text(first(&["event_id", "id", "message_id"]), 1, 128)?;
         match first(&["event_version"]) {
             Some(version) if version.as_u64().is_none_or(|version| version < 1) => return None,
             _ => {}
@@ -107,7 +108,7 @@ impl Event {
             return None;
         }
         let context = object(first(&["context"]))?;
-        Some(Event { event_type, at_ms: timestamp.or(received_at), user_id, session_id, payload, context })
+        Some(Event { event_type, id, at_ms: timestamp.or(received_at), user_id, session_id, payload, context })
     }
 
     /// Writes the key that it counts under.

@@ -20,12 +20,19 @@ use event::{Dimension, Event};
 /// The outcomes of a record, as the ledger names them.
 pub(crate) const OUTCOMES: [&str; 5] = ["counted", "duplicate", "filtered", "expired", "dead_lettered"];
 
+/// Whether the same event counts once. The oracle knows the rule; it is applied, and clients of the tests send again
+/// what was not answered, once the program does it.
+pub(crate) const DEDUPE: bool = false;
+
 /// What is counted and how.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     counters: Vec<Counter>,
     lateness_ms: i64,
     max_ahead_ms: i64,
+    /// How many offsets back the same event is a duplicate; 0: never.
+    dedupe_horizon: i64,
+    shards: i32,
 }
 
 #[derive(Clone, Debug)]
@@ -47,7 +54,10 @@ struct Window {
 /// A counter, a window of it (by their places), and a start.
 type Bucket = (usize, usize, i64);
 
-/// What a bucket has to hold.
+/// What a bucket has to hold, by shard.
+type Shards = BTreeMap<i32, Counts>;
+
+/// What a bucket has to hold in one shard.
 #[derive(Clone, Debug, Default)]
 struct Counts {
     total: u64,
@@ -61,13 +71,34 @@ struct Partition {
     next: i64,
     ledger: BTreeMap<&'static str, u64>,
     watermark: Option<i64>,
+    /// Offsets that the topic lost before they were counted, as far as the test knows of it.
+    lost: i64,
+    /// Where each event id stood last.
+    seen: HashMap<String, i64>,
+}
+
+impl Partition {
+    fn records(&self) -> i64 {
+        self.ledger.values().sum::<u64>() as i64
+    }
+
+    /// How many offsets have to be skipped when counting began at `start`: those without a record.
+    fn skipped(&self, start: i64) -> i64 {
+        self.next - start - self.records() - self.lost
+    }
+
+    /// Whether this event stood here not long before. It counts as seen here, whatever comes of it.
+    fn repeats(&mut self, id: &str, offset: i64, horizon: i64) -> bool {
+        let before = self.seen.insert(id.to_owned(), offset);
+        before.is_some_and(|before| offset - before <= horizon)
+    }
 }
 
 /// What the records add up to that it was given, each partition in its order.
 #[derive(Clone, Debug)]
 pub(crate) struct Recount {
     rules: Rules,
-    buckets: BTreeMap<Bucket, Counts>,
+    buckets: BTreeMap<Bucket, Shards>,
     partitions: BTreeMap<i32, Partition>,
     key: String,
 }
@@ -75,10 +106,13 @@ pub(crate) struct Recount {
 impl Rules {
     pub(crate) fn of(settings: &Settings) -> Rules {
         let duration = |key: &str, default| settings.get(key).map_or(default, |v| ms(v.as_str().expect("a duration")));
+        let number = |key: &str, default| settings.get(key).map_or(default, |v| v.as_integer().expect("a number"));
         Rules {
             counters: settings.counters().iter().map(Counter::of).collect(),
             lateness_ms: duration("pipeline.lateness", 5_000),
             max_ahead_ms: duration("pipeline.max_ahead", 60_000),
+            dedupe_horizon: if DEDUPE { number("pipeline.dedupe_horizon", 200_000) } else { 0 },
+            shards: i32::try_from(number("store.redis.shards", 1)).expect("a few"),
         }
     }
 }
@@ -149,7 +183,18 @@ impl Recount {
 
     /// How many numbers have to be stored: keys of all buckets, and the buckets.
     pub(crate) fn cells(&self) -> usize {
-        self.buckets.values().map(|counts| 1 + counts.keys.len()).sum()
+        self.buckets.values().flat_map(BTreeMap::values).map(|counts| 1 + counts.keys.len()).sum()
+    }
+
+    /// The same, of a partition that lost so many offsets before they were counted.
+    pub(crate) fn losing(mut self, partition: i32, offsets: i64) -> Recount {
+        self.partitions.entry(partition).or_default().lost = offsets;
+        self
+    }
+
+    /// Where a partition's counts have to end.
+    pub(crate) fn ends(&self) -> BTreeMap<i32, i64> {
+        self.partitions.iter().map(|(number, partition)| (*number, partition.next)).collect()
     }
 
     /// Adds a record and says what becomes of it.
@@ -159,7 +204,7 @@ impl Recount {
             (Some(event), Some(record_ms)) => {
                 let at_ms = event.at_ms.unwrap_or(record_ms);
                 let at_ms = if at_ms > record_ms + self.rules.max_ahead_ms { record_ms } else { at_ms };
-                (self.count(&event, at_ms, record_ms), Some(at_ms))
+                (self.outcome_of(&event, record, at_ms, record_ms), Some(at_ms))
             }
             _ => ("dead_lettered", None),
         };
@@ -174,7 +219,17 @@ impl Recount {
         outcome
     }
 
-    fn count(&mut self, event: &Event, at_ms: i64, record_ms: i64) -> &'static str {
+    fn outcome_of(&mut self, event: &Event, record: &Record, at_ms: i64, record_ms: i64) -> &'static str {
+        let horizon = self.rules.dedupe_horizon;
+        let partition = self.partitions.entry(record.partition).or_default();
+        let id = event.id.as_ref().filter(|_| horizon > 0);
+        if id.is_some_and(|id| partition.repeats(id, record.offset, horizon)) {
+            return "duplicate";
+        }
+        self.count(event, record.partition.rem_euclid(self.rules.shards), at_ms, record_ms)
+    }
+
+    fn count(&mut self, event: &Event, shard: i32, at_ms: i64, record_ms: i64) -> &'static str {
         let mut outcome = "filtered";
         for (c, counter) in self.rules.counters.iter().enumerate() {
             if !counter.events.is_empty() && !counter.events.contains(&event.event_type) {
@@ -190,7 +245,7 @@ impl Recount {
                     continue;
                 }
                 outcome = "counted";
-                let counts = self.buckets.entry((c, w, start)).or_default();
+                let counts = self.buckets.entry((c, w, start)).or_default().entry(shard).or_default();
                 counts.total += 1;
                 if counter.by.is_empty() {
                     continue;
@@ -210,7 +265,7 @@ impl Recount {
     }
 
     /// The buckets that are still kept, and will be for a while yet, so that a comparison does not race with time.
-    fn kept(&self) -> impl Iterator<Item = (&Bucket, &Counts)> {
+    fn kept(&self) -> impl Iterator<Item = (&Bucket, &Shards)> {
         let soon_ms = now_ms() + 60_000;
         self.buckets.iter().filter(move |(bucket, _)| self.counter_of(bucket).1.kept_until_ms(bucket.2) > soon_ms)
     }
@@ -224,12 +279,42 @@ struct Found {
     keys: HashMap<String, u64>,
 }
 
+/// What a reader has to find: counts, and how many keys when there are more than are kept.
+#[derive(Clone, Debug, Default)]
+struct Wanted {
+    counts: Counts,
+    least_keys: usize,
+    most_keys: usize,
+    /// No shard has more keys than are kept.
+    fits: bool,
+}
+
+impl Wanted {
+    /// Shards as a reader adds them up.
+    fn sum<'a>(shards: impl IntoIterator<Item = &'a Counts>, max_keys: usize) -> Wanted {
+        let mut wanted = Wanted { fits: true, ..Wanted::default() };
+        for shard in shards {
+            let kept = shard.keys.len().min(max_keys);
+            wanted.fits &= shard.keys.len() <= max_keys;
+            wanted.least_keys = wanted.least_keys.max(kept);
+            wanted.most_keys += kept;
+            wanted.counts.total += shard.total;
+            for (key, count) in &shard.keys {
+                *wanted.counts.keys.entry(key.clone()).or_default() += count;
+            }
+        }
+        wanted.most_keys = wanted.most_keys.min(wanted.counts.keys.len());
+        wanted
+    }
+}
+
 /// What is wrong with a bucket, if anything is.
-fn compare(name: &str, max_keys: usize, wanted: &Counts, found: &Found) -> Option<String> {
+fn compare(name: &str, wanted: &Wanted, found: &Found) -> Option<String> {
+    let Wanted { counts: Counts { total, keys }, least_keys, most_keys, fits } = wanted;
     let in_keys: u64 = found.keys.values().sum();
-    let wrong = if found.total != wanted.total {
-        format!("total {}, should be {}", found.total, wanted.total)
-    } else if wanted.keys.is_empty() {
+    let wrong = if found.total != *total {
+        format!("total {}, should be {total}", found.total)
+    } else if keys.is_empty() {
         // A counter without `by`, or nothing at all.
         if found.keys.is_empty() && found.other == 0 {
             return None;
@@ -237,12 +322,12 @@ fn compare(name: &str, max_keys: usize, wanted: &Counts, found: &Found) -> Optio
         format!("keys that should not be there: {:?}, other {}", found.keys, found.other)
     } else if in_keys + found.other != found.total {
         format!("keys {in_keys} + other {} are not the total {}", found.other, found.total)
-    } else if let Some((key, count)) = found.keys.iter().find(|(key, count)| wanted.keys.get(*key) < Some(count)) {
-        format!("key {key:?} has {count}, should have {:?}", wanted.keys.get(key))
-    } else if found.keys.len() != wanted.keys.len().min(max_keys) {
-        format!("{} keys, should be {} but at most {max_keys}", found.keys.len(), wanted.keys.len())
-    } else if wanted.keys.len() <= max_keys && found.keys != wanted.keys {
-        let differs = wanted.keys.iter().find(|(key, count)| found.keys.get(*key) != Some(count));
+    } else if let Some((key, count)) = found.keys.iter().find(|(key, count)| keys.get(*key) < Some(count)) {
+        format!("key {key:?} has {count}, should have {:?}", keys.get(key))
+    } else if !(*least_keys..=*most_keys).contains(&found.keys.len()) {
+        format!("{} keys, should be {least_keys} to {most_keys} of {}", found.keys.len(), keys.len())
+    } else if *fits && found.keys != *keys {
+        let differs = keys.iter().find(|(key, count)| found.keys.get(*key) != Some(count));
         format!("key {differs:?} differs, other {}", found.other)
     } else {
         return None;
@@ -250,10 +335,44 @@ fn compare(name: &str, max_keys: usize, wanted: &Counts, found: &Found) -> Optio
     Some(format!("{name}: {wrong}"))
 }
 
-/// Fails with the first differences, and how many there are.
-fn report(what: &str, differences: &[String]) {
-    let first = differences[..differences.len().min(10)].join("\n");
-    assert!(differences.is_empty(), "{what} differs from the recount in {} places:\n{first}", differences.len());
+/// What a comparison found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Differences {
+    /// Each in a line of its own.
+    pub(crate) lines: Vec<String>,
+    /// By counter and window: how much of the totals is missing, and how much is too much.
+    totals: BTreeMap<(usize, usize), (u64, u64)>,
+}
+
+impl Differences {
+    fn compare(&mut self, name: &str, bucket: &Bucket, wanted: &Wanted, found: &Found) {
+        self.lines.extend(compare(name, wanted, found));
+        let (lost, double) = self.totals.entry((bucket.0, bucket.1)).or_default();
+        *lost += wanted.counts.total.saturating_sub(found.total);
+        *double += found.total.saturating_sub(wanted.counts.total);
+    }
+
+    /// Events that are missing, by the counter and window that misses most.
+    pub(crate) fn lost(&self) -> u64 {
+        self.totals.values().map(|(lost, _)| *lost).max().unwrap_or(0)
+    }
+
+    /// Events that were counted too often, by the counter and window that has most of them.
+    pub(crate) fn double(&self) -> u64 {
+        self.totals.values().map(|(_, double)| *double).max().unwrap_or(0)
+    }
+
+    /// Fails with the first of them, and how many there are.
+    fn assert_none(&self, what: &str) {
+        let first = self.lines[..self.lines.len().min(10)].join("\n");
+        assert!(
+            self.lines.is_empty(),
+            "{what} differs from the recount in {} places, {} lost, {} double:\n{first}",
+            self.lines.len(),
+            self.lost(),
+            self.double()
+        );
+    }
 }
 
 /// A duration as users write it, in ms. The ones that tests use.

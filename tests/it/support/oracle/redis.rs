@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 
-use super::{Bucket, Found, OUTCOMES, Recount, compare, report};
+use super::{Bucket, Differences, Found, OUTCOMES, Recount, Wanted};
 use crate::support::{Redis, Settings};
 
 /// After how many seconds past its retention a key of a bucket expires.
@@ -19,22 +19,30 @@ impl Recount {
     /// Fails unless Redis holds exactly what the records add up to: every bucket with its keys and its expiry, every
     /// partition with its ledger, and nothing else.
     pub(crate) async fn assert_in_redis(&self, redis: &Redis, settings: &Settings) {
+        self.differences_in_redis(redis, settings).await.assert_none("Redis");
+    }
+
+    /// In what Redis differs from what the records add up to.
+    pub(crate) async fn differences_in_redis(&self, redis: &Redis, settings: &Settings) -> Differences {
         let (topic, prefix) = (settings.text_of("log.kafka.topic"), settings.text_of("store.redis.prefix"));
         let mut connection = redis.connection().await;
-        let mut names = scan(&mut connection, &format!("{prefix}:{{0}}:*")).await;
-        let mut differences = self.partitions_differ(&mut connection, prefix, topic, &mut names).await;
-        differences.extend(self.buckets_differ(&mut connection, prefix, &mut names).await);
+        let mut names = scan(&mut connection, &format!("{prefix}:*")).await;
+        let lines = self.partitions_differ(&mut connection, prefix, topic, &mut names).await;
+        let mut differences = Differences { lines, ..Differences::default() };
+        self.buckets_differ(&mut connection, prefix, &mut names, &mut differences).await;
         if names.remove(&format!("{prefix}:{{0}}:layout")).is_none() {
-            differences.push("there is no layout".to_owned());
+            differences.lines.push("there is no layout".to_owned());
         }
-        let mut not_kept: Vec<_> = self.buckets.keys().collect();
-        not_kept.retain(|bucket| !self.kept().any(|(kept, _)| kept == *bucket));
-        for bucket in not_kept {
-            names.remove(&self.name(prefix, "sum", bucket));
-            names.remove(&self.name(prefix, "keys", bucket));
+        let mut not_kept: Vec<_> = self.buckets.iter().collect();
+        not_kept.retain(|(bucket, _)| !self.kept().any(|(kept, _)| kept == *bucket));
+        for (bucket, shards) in not_kept {
+            for shard in shards.keys() {
+                names.remove(&self.name(prefix, *shard, "sum", bucket));
+                names.remove(&self.name(prefix, *shard, "keys", bucket));
+            }
         }
-        differences.extend(names.into_keys().map(|name| format!("{name}: should not be there")));
-        report("Redis", &differences);
+        differences.lines.extend(names.into_keys().map(|name| format!("{name}: should not be there")));
+        differences
     }
 
     async fn partitions_differ(
@@ -46,7 +54,8 @@ impl Recount {
     ) -> Vec<String> {
         let mut differences = Vec::new();
         for (number, wanted) in &self.partitions {
-            let name = format!("{prefix}:{{0}}:partition:{topic}:{number}");
+            let shard = number.rem_euclid(self.rules.shards);
+            let name = format!("{prefix}:{{{shard}}}:partition:{topic}:{number}");
             if let Some(expires) = names.remove(&name).filter(|expires| *expires != -1) {
                 differences.push(format!("{name}: expires at {expires}, should never"));
             }
@@ -62,7 +71,8 @@ impl Recount {
                 check(outcome, of(outcome), wanted.ledger.get(outcome).copied().unwrap_or(0) as i64);
             }
             check("consumed", of("consumed"), OUTCOMES.iter().map(|outcome| of(outcome)).sum());
-            check("lost", of("lost"), 0);
+            check("skipped", of("skipped"), wanted.skipped(of("start_offset")));
+            check("lost", of("lost"), wanted.lost);
             let behind = of("next_offset") - of("start_offset");
             check("next_offset - start_offset", behind, of("consumed") + of("skipped") + of("lost"));
             // A partition without a record may never have been written; its next offset is 0 then.
@@ -81,36 +91,40 @@ impl Recount {
         connection: &mut MultiplexedConnection,
         prefix: &str,
         names: &mut BTreeMap<String, i64>,
-    ) -> Vec<String> {
-        let mut differences = Vec::new();
-        let kept: Vec<_> = self.kept().collect();
+        differences: &mut Differences,
+    ) {
+        let kept: Vec<_> = self
+            .kept()
+            .flat_map(|(bucket, shards)| shards.iter().map(move |(shard, wanted)| (bucket, *shard, wanted)))
+            .collect();
         for some in kept.chunks(CHUNK) {
             let mut pipeline = redis::pipe();
-            for (bucket, _) in some {
-                pipeline.hgetall(self.name(prefix, "sum", bucket)).hgetall(self.name(prefix, "keys", bucket));
+            for (bucket, shard, _) in some {
+                pipeline
+                    .hgetall(self.name(prefix, *shard, "sum", bucket))
+                    .hgetall(self.name(prefix, *shard, "keys", bucket));
             }
             let hashes: Vec<Hash> = pipeline.query_async(connection).await.expect("hashes");
-            for ((bucket, wanted), pair) in some.iter().zip(hashes.chunks(2)) {
+            for ((bucket, shard, wanted), pair) in some.iter().zip(hashes.chunks(2)) {
                 let (counter, window) = self.counter_of(bucket);
-                let name = self.name(prefix, "sum", bucket);
+                let name = self.name(prefix, *shard, "sum", bucket);
                 let of = |field: &str| pair[0].get(field).map_or(0, |text| text.parse().expect("a count"));
                 let keys = pair[1].iter().map(|(key, count)| (key.clone(), count.parse().expect("a count")));
                 let found = Found { total: of("total"), other: of("other"), keys: keys.collect() };
-                differences.extend(compare(&name, counter.max_keys, wanted, &found));
+                differences.compare(&name, bucket, &Wanted::sum([*wanted], counter.max_keys), &found);
                 let expires = window.kept_until_ms(bucket.2) / 1_000 + GRACE_S;
-                for name in [name, self.name(prefix, "keys", bucket)] {
+                for name in [name, self.name(prefix, *shard, "keys", bucket)] {
                     if let Some(found) = names.remove(&name).filter(|found| *found != expires) {
-                        differences.push(format!("{name}: expires at {found}, should at {expires}"));
+                        differences.lines.push(format!("{name}: expires at {found}, should at {expires}"));
                     }
                 }
             }
         }
-        differences
     }
 
-    fn name(&self, prefix: &str, kind: &str, bucket: &Bucket) -> String {
+    fn name(&self, prefix: &str, shard: i32, kind: &str, bucket: &Bucket) -> String {
         let (counter, window) = self.counter_of(bucket);
-        format!("{prefix}:{{0}}:{kind}:{}:{}:{}", counter.name, window.label, bucket.2)
+        format!("{prefix}:{{{shard}}}:{kind}:{}:{}:{}", counter.name, window.label, bucket.2)
     }
 }
 
