@@ -4,8 +4,11 @@ use crate::store::RedisConfig;
 use ::redis::aio::{ConnectionLike, MultiplexedConnection};
 use ::redis::cluster::ClusterClient;
 use ::redis::cluster_async::ClusterConnection;
-use ::redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
-use ::redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisFuture, RedisResult, Value, cmd};
+use ::redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
+use ::redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisFuture, RedisResult,
+    ScriptInvocation, ServerErrorKind, Value, cmd, pipe,
+};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -13,11 +16,9 @@ pub(super) const CONNECT: Duration = Duration::from_secs(2);
 /// Longer than the pause that a fork for a snapshot causes.
 pub(super) const RESPONSE: Duration = Duration::from_secs(5);
 
-/// How often the cluster's client asks again by itself. Enough to follow a slot to where it moved; what takes longer
-/// (a slot that is being moved, a master that is gone) is for whoever asked, who learns the reason this way. Asking
-/// again is harmless: a script compares offsets before it writes.
-const RETRIES: u32 = 4;
-const RETRY_WAIT_MS: (u64, u64) = (20, 200);
+/// Waits before a request is sent again that a node of a cluster did not take because the slot has moved. Meanwhile
+/// the client reads anew which node has which slot.
+const MOVED: [Duration; 3] = [Duration::ZERO, Duration::from_millis(50), Duration::from_millis(150)];
 
 /// Makes connections.
 pub(super) enum Connector {
@@ -32,10 +33,10 @@ impl Connector {
             let timeouts = timeouts.set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(RESPONSE));
             return Ok(Connector::Single(config.url.client()?, timeouts));
         }
-        let (least, most) = RETRY_WAIT_MS;
         let builder = ClusterClient::builder(config.nodes()?).connection_timeout(CONNECT).response_timeout(RESPONSE);
-        let builder = builder.retries(RETRIES).min_retry_wait(least).max_retry_wait(most);
-        builder.build().map(Connector::Cluster)
+        // It asks nothing again by itself: it would wait for a slot that is being moved until the time-out hides the
+        // reason, and it follows ASK in a way that concurrent requests disturb.
+        builder.retries(0).build().map(Connector::Cluster)
     }
 
     pub(super) async fn connect(&self) -> RedisResult<Connection> {
@@ -78,7 +79,45 @@ impl<T> FromMasters<T> {
     }
 }
 
+/// What is asked of Redis.
+pub(super) enum Request<'a> {
+    Command(&'a Cmd),
+    /// In a cluster all of its keys must be of one slot.
+    Pipeline(&'a Pipeline),
+    /// By its hash, and with its text when Redis does not know it (any more).
+    Script(&'a ScriptInvocation<'a>),
+}
+
 impl Connection {
+    /// Sends a request to the node that has its keys.
+    pub(super) async fn send<T: FromRedisValue>(&mut self, request: &Request<'_>) -> RedisResult<T> {
+        let mut waits = MOVED.into_iter();
+        loop {
+            let result = self.send_once(request).await;
+            match (&result, waits.next()) {
+                (Err(error), Some(wait)) if error.kind() == ErrorKind::Server(ServerErrorKind::Moved) => {
+                    tokio::time::sleep(wait).await;
+                }
+                _ => return result,
+            }
+        }
+    }
+
+    async fn send_once<T: FromRedisValue>(&mut self, request: &Request<'_>) -> RedisResult<T> {
+        match request {
+            Request::Pipeline(pipeline) => pipeline.query_async(self).await,
+            Request::Script(script) => script.invoke_async(self).await,
+            Request::Command(command) => match (command.query_async(self).await, self) {
+                (Err(error), Connection::Cluster(cluster))
+                    if error.kind() == ErrorKind::Server(ServerErrorKind::Ask) =>
+                {
+                    asking(cluster, command, error).await
+                }
+                (result, _) => result,
+            },
+        }
+    }
+
     /// Asks every master that can be reached.
     pub(super) async fn each_master<T: FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<FromMasters<T>> {
         let cluster = match self {
@@ -101,6 +140,20 @@ impl Connection {
         answers.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(FromMasters { answers, all })
     }
+}
+
+/// Follows a key to the node that its slot is being moved to. ASKING holds for the next command of a connection, so
+/// both go in one piece.
+async fn asking<T: FromRedisValue>(cluster: &mut ClusterConnection, command: &Cmd, told: RedisError) -> RedisResult<T> {
+    let node = told.redirect_node().and_then(|(node, _)| node.rsplit_once(':'));
+    let Some((host, port)) = node.and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?))) else {
+        return Err(told);
+    };
+    let mut pipeline = pipe();
+    pipeline.cmd("ASKING").add_command(command.clone());
+    let answers = cluster.route_pipeline(pipeline, 0, 2, SingleNodeRoutingInfo::ByAddress { host, port }).await?;
+    let answer = answers.into_iter().next_back().ok_or(told)?;
+    Ok(::redis::from_redis_value(answer.extract_error()?)?)
 }
 
 impl ConnectionLike for Connection {

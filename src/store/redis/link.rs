@@ -3,7 +3,7 @@
 //! The client's own manager of connections is not used: it keeps a connection whose replies time out, and after a
 //! refused login it never tries again. Both would take a restart to put right.
 
-use super::connection::{Connection, Connector, FromMasters};
+use super::connection::{Connection, Connector, FromMasters, Request};
 use super::problem::{needs_new_connection, store_error};
 use crate::store::{RedisConfig, StoreError};
 use ::redis::{Cmd, FromRedisValue, Pipeline, RedisResult, ScriptInvocation};
@@ -42,8 +42,20 @@ impl Link {
     }
 
     pub(super) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        self.send(Request::Command(command)).await
+    }
+
+    pub(super) async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, StoreError> {
+        self.send(Request::Pipeline(pipeline)).await
+    }
+
+    pub(super) async fn script<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, StoreError> {
+        self.send(Request::Script(script)).await
+    }
+
+    async fn send<T: FromRedisValue>(&self, request: Request<'_>) -> Result<T, StoreError> {
         let (generation, mut connection) = self.connection().await?;
-        let result = command.query_async(&mut connection).await;
+        let result = connection.send(&request).await;
         self.settled(generation, result).await
     }
 
@@ -51,20 +63,6 @@ impl Link {
     pub(super) async fn each_master<T: FromRedisValue>(&self, command: &Cmd) -> Result<FromMasters<T>, StoreError> {
         let (generation, mut connection) = self.connection().await?;
         let result = connection.each_master(command).await;
-        self.settled(generation, result).await
-    }
-
-    /// In a cluster all of its keys must be of one shard.
-    pub(super) async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, StoreError> {
-        let (generation, mut connection) = self.connection().await?;
-        let result = pipeline.query_async(&mut connection).await;
-        self.settled(generation, result).await
-    }
-
-    /// By its hash, and with its text when Redis does not know it (any more).
-    pub(super) async fn script<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, StoreError> {
-        let (generation, mut connection) = self.connection().await?;
-        let result = script.invoke_async(&mut connection).await;
         self.settled(generation, result).await
     }
 
