@@ -1,4 +1,5 @@
-//! Counts in a Redis Cluster: exact while a slot moves, and when a master dies.
+//! Counts in a Redis Cluster: exact while a slot moves, and when a master dies. And from three Kafka brokers: exact
+//! when a leader dies.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use crate::support::app::{Binary, finish};
 use crate::support::doors::{Doors, SOON};
 use crate::support::oracle::Recount;
 use crate::support::traffic::{COUNTERS, Load, assert_stored_once};
-use crate::support::{self, RedisCluster, Settings, eventually, unique};
+use crate::support::{self, Kafka, KafkaCluster, RedisCluster, Settings, eventually, unique};
 
 /// The default `shutdown_timeout`, and the 2 s that a TERM may take on top of it.
 const SHUTDOWN: Duration = Duration::from_secs(12);
@@ -25,14 +26,16 @@ async fn until_refused(doors: &Doors, said: &str) {
     .await;
 }
 
-async fn assert_exact(cluster: &RedisCluster, settings: &Settings, binary: &Binary, load: Load) {
+async fn assert_exact(kafka: &Kafka, cluster: Option<&RedisCluster>, settings: &Settings, binary: &Binary, load: Load) {
     let acknowledged = load.stop().await;
-    let kafka = support::kafka().await;
     let records = kafka.read(settings.text_of("log.kafka.topic")).await;
     assert_stored_once(&acknowledged, records.iter().map(|record| record.value.as_deref().unwrap()));
     let recount = Recount::of_topic(kafka, settings).await;
     binary.until_consumed(recount.records()).await;
-    recount.assert_in_cluster(cluster, settings).await;
+    match cluster {
+        Some(cluster) => recount.assert_in_cluster(cluster, settings).await,
+        None => recount.assert_in_redis(support::redis().await, settings).await,
+    }
     recount.assert_in_api(binary).await;
     let verified = finish(&["verify"], settings).await;
     assert_eq!(verified.code, 0, "{}", verified.output);
@@ -69,7 +72,7 @@ async fn a_slot_that_moves_under_load_loses_and_doubles_nothing() {
         binary.until_admin("/readyz/process", 200).await;
         load.until_acknowledged(500).await;
     }
-    assert_exact(&cluster, &settings, &binary, load).await;
+    assert_exact(support::kafka().await, Some(&cluster), &settings, &binary, load).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,7 +93,34 @@ async fn a_master_that_dies_under_load_and_comes_back_has_lost_nothing() {
         binary.until_ready().await;
     }
     load.until_acknowledged(500).await;
-    assert_exact(&cluster, &settings, &binary, load).await;
+    assert_exact(support::kafka().await, Some(&cluster), &settings, &binary, load).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_dies_under_load_and_comes_back_has_lost_nothing() {
+    let (kafka, redis) = (KafkaCluster::start().await, support::redis().await);
+    let settings = Settings::kafka(kafka.any(), redis, &unique("leader"), &unique("leader")).counting(COUNTERS);
+    let settings = settings.with("log.kafka.replication", 3);
+    let binary = Binary::start("run", &settings).await;
+    binary.until_ready().await;
+    let load = Load::start(&binary, "leader");
+    for partition in [0, 3] {
+        load.until_acknowledged(1_000).await;
+        let topic = settings.text_of("log.kafka.topic");
+        let leader = kafka.leader(topic, partition).await;
+        kafka.node(leader).kill();
+        eventually(SOON, "another broker leads", async || {
+            let now = kafka.leader(topic, partition).await;
+            if now == leader { Err("not yet") } else { Ok(()) }
+        })
+        .await;
+        // The other two go on without it.
+        load.until_acknowledged(1_000).await;
+        kafka.node(leader).restart().await;
+        kafka.until_up().await;
+    }
+    load.until_acknowledged(500).await;
+    assert_exact(kafka.any(), None, &settings, &binary, load).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
