@@ -1,4 +1,5 @@
-//! What every store must do, tried on each: Redis with one shard and with three, and the embedded file.
+//! What every store must do, tried on each: Redis with one shard and with three, a Redis Cluster, and the embedded
+//! file.
 
 use super::testing::{Bench, EmbeddedBench, RedisBench};
 use super::{
@@ -402,6 +403,9 @@ macro_rules! suite {
         }
         mod redis_with_three_shards {
             $(#[tokio::test] async fn $name() { super::$name(&super::RedisBench::new(3).await).await; })*
+        }
+        mod redis_in_a_cluster {
+            $(#[tokio::test] async fn $name() { super::$name(&super::RedisBench::in_a_cluster(4).await).await; })*
         }
         mod embedded {
             $(#[tokio::test] async fn $name() { super::$name(&super::EmbeddedBench::new()).await; })*
