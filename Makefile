@@ -1,6 +1,6 @@
 # What each target does is the text after its ##; `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos bench lint fmt clean
+.PHONY: help demo test chaos bench recovery lint fmt clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -20,6 +20,10 @@ chaos: ## the fault campaign: ROUNDS (100) of faults under load; SEED=… repeat
 bench: ## events per second of `process` on a real Kafka and Redis, beside a minimal loop
 	@scripts/setup.sh
 	scripts/bench.sh
+
+recovery: ## how soon counting goes on after a kill, with a large store, and after Redis was away
+	@scripts/setup.sh
+	cargo bench --bench recovery
 
 lint: ## formatting and clippy, warnings refused
 	@scripts/setup.sh build

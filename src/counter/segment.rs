@@ -103,9 +103,16 @@ impl Segment {
 
     /// Takes the record at `offset` into the range. Offsets between the range's end and it held no record.
     pub fn consume(&mut self, offset: i64) {
-        self.ledger.skipped += offset.saturating_sub(self.to).max(0).unsigned_abs();
+        self.skip_to(offset);
         self.ledger.consumed += 1;
         self.to = offset + 1;
+    }
+
+    /// Takes the offsets up to this one into the range: they hold no record.
+    pub fn skip_to(&mut self, offset: i64) {
+        let skipped = offset.saturating_sub(self.to).max(0);
+        self.ledger.skipped += skipped.unsigned_abs();
+        self.to += skipped;
     }
 
     /// Notes when an event of the range was received.

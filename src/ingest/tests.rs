@@ -60,7 +60,7 @@ impl EventLog for FakeLog {
         Ok(1)
     }
 
-    async fn records(&self, _: &[(i32, i64)]) -> Result<Vec<Option<KeptRecord>>, LogError> {
+    async fn first_records(&self, _: &[(i32, i64)]) -> Result<Vec<Option<KeptRecord>>, LogError> {
         unreachable!("ingest reads nothing")
     }
 

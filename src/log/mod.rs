@@ -87,9 +87,11 @@ pub struct LogRecord<'a> {
     pub value: Option<&'a [u8]>,
 }
 
-/// A record that was looked up, with what tells it from any other at its place.
+/// A record that was looked up, with what tells it from any other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptRecord {
+    /// Its offset.
+    pub offset: i64,
     /// Its time in ms, if it has one.
     pub time_ms: Option<i64>,
     /// Its key.
@@ -162,12 +164,12 @@ pub trait EventLog: Send + Sync {
     /// When the log is away.
     async fn partitions(&self) -> Result<i32, LogError>;
 
-    /// The records at these places, partition and offset, at most one of each partition: read beside the consumer
-    /// group. `None` where no record has that offset.
+    /// The first record at or behind each of these places (partition and offset, at most one of each partition), read
+    /// beside the consumer group. `None` where the partition ends before there is one.
     ///
     /// # Errors
     /// When the log is away, or does not hold such an offset any more.
-    async fn records(&self, places: &[(i32, i64)]) -> Result<Vec<Option<KeptRecord>>, LogError>;
+    async fn first_records(&self, places: &[(i32, i64)]) -> Result<Vec<Option<KeptRecord>>, LogError>;
 
     /// The offset of the first record of a partition that is younger than `time_ms`; `None` when none is.
     ///

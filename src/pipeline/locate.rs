@@ -2,7 +2,7 @@
 
 use super::partition::{Next, Partition};
 use super::start::{Located, Start};
-use super::worker::{Handle, Place, Start as Order};
+use super::worker::{Handle, Order, Place};
 use super::{Shared, backoff, now_ms};
 use crate::counter::Fingerprint;
 use crate::log::{Extent, KeptRecord};
@@ -97,14 +97,16 @@ pub(super) async fn differing(
         return Ok(Vec::new());
     }
     let places: Vec<(i32, i64)> = prints.iter().map(|(id, print)| (*id, print.offset)).collect();
-    let records = shared.log.records(&places).await.map_err(|e| e.to_string())?;
-    let differs = |print: &Fingerprint, record: &KeptRecord| *print != fingerprint(print.offset, record);
+    let records = shared.log.first_records(&places).await.map_err(|e| e.to_string())?;
+    // A later record says nothing: the one in question was compacted away.
+    let differs =
+        |print: &Fingerprint, record: &KeptRecord| record.offset == print.offset && fingerprint(record) != *print;
     let both = prints.into_iter().zip(records);
     Ok(both.filter_map(|((id, print), record)| differs(&print, &record?).then_some(id)).collect())
 }
 
-fn fingerprint(offset: i64, record: &KeptRecord) -> Fingerprint {
-    Fingerprint::of(offset, record.time_ms.unwrap_or(-1), record.key.as_deref(), record.value.as_deref())
+fn fingerprint(record: &KeptRecord) -> Fingerprint {
+    Fingerprint::of(record.offset, record.time_ms.unwrap_or(-1), record.key.as_deref(), record.value.as_deref())
 }
 
 /// Where records are missing: how the log goes on behind them.
@@ -119,7 +121,7 @@ async fn look_behind(shared: &Shared, one: &mut Located) -> Result<(), String> {
     }
     let Start::Behind(missing) = one.start(expected) else { return Ok(()) };
     if (one.extent.start..one.extent.end).contains(&missing.resume) {
-        let records = shared.log.records(&[(id, missing.resume)]).await.map_err(|e| e.to_string())?;
+        let records = shared.log.first_records(&[(id, missing.resume)]).await.map_err(|e| e.to_string())?;
         let time_ms = records.into_iter().next().flatten().and_then(|record| record.time_ms);
         one.resumes_ms = time_ms.unwrap_or(one.resumes_ms);
     }
@@ -156,5 +158,5 @@ fn settle(shared: &Shared, handle: &Handle, located: &[Located]) {
     }
     shared.wake.notify_one();
     // A worker that is gone has no use for it.
-    drop(handle.starts.send(Order(places)));
+    drop(handle.orders.send(Order::Start(places)));
 }

@@ -17,7 +17,7 @@ mod watchdog;
 mod worker;
 
 pub use config::{Config, OnGap};
-pub use partition::{Answer, Merged, Next, Partition};
+pub use partition::{Answer, Merged, Next, Partition, Tail};
 pub use start::{Located, Missing, Start};
 
 use crate::counter::{Counters, Timing};
@@ -199,9 +199,9 @@ type Workers = (Arc<[Handle]>, Vec<JoinHandle<()>>);
 fn start_workers(shared: &Arc<Shared>, count: usize, letters: letters::Letters) -> Result<Workers, PipelineError> {
     let (mut handles, mut threads) = (Vec::new(), Vec::new());
     for index in 0..count {
-        let (starts, orders) = std::sync::mpsc::channel();
-        let handle = Handle { index, consumer: shared.log.consumer()?, starts };
-        let worker = Worker::new(shared.clone(), handle.clone(), orders, letters.clone());
+        let (orders, told) = std::sync::mpsc::channel();
+        let handle = Handle { index, consumer: shared.log.consumer()?, orders };
+        let worker = Worker::new(shared.clone(), handle.clone(), told, letters.clone());
         let thread = std::thread::Builder::new().name(format!("worker-{index}"));
         threads.push(thread.spawn(move || worker.run())?);
         handles.push(handle);

@@ -1,18 +1,21 @@
 //! Looks after the partitions, beside everything else: where the log ends (for the lag, and for the watermark of
 //! partitions at rest), whether it is still the same log, whether a stopped partition can go on.
 
-use super::partition::{Next, Partition};
+use super::partition::{Next, Partition, Tail};
 use super::watchdog::Watchdog;
-use super::worker::Handle;
+use super::worker::{Handle, Order};
 use super::{Shared, locate, now_ms};
 use crate::counter::Fingerprint;
 use crate::log::LogError;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
 
 /// Longest time between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How long a partition that has read nothing may be behind the log's end before somebody looks what is there.
+const TAIL: Duration = Duration::from_secs(3);
 /// How often a stopped partition is looked up again.
 const STOPPED: Duration = Duration::from_secs(3);
 /// How often it is checked that the log is still the same.
@@ -23,6 +26,7 @@ pub(super) async fn run(shared: Arc<Shared>, handles: Arc<[Handle]>) {
     let mut ticks = tokio::time::interval(INTERVAL.min(shared.config.flush_interval));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut stopped, mut same_log, mut watchdog) = (Instant::now(), Instant::now(), Watchdog::default());
+    let mut tails = Tails::default();
     loop {
         ticks.tick().await;
         let problem = look(&shared, &handles).await.err().map(|error| format!("the log does not answer: {error}"));
@@ -33,6 +37,9 @@ pub(super) async fn run(shared: Arc<Shared>, handles: Arc<[Handle]>) {
         if problem.is_none() && same_log.elapsed() >= SAME_LOG {
             same_log = Instant::now();
             check_log(&shared, &handles).await;
+        }
+        if problem.is_none() && tails.checked.elapsed() >= TAIL {
+            tails.check(&shared, &handles).await;
         }
         watchdog.look(&shared, now_ms());
         report(&shared, problem).await;
@@ -116,6 +123,56 @@ async fn check_partitions(shared: &Arc<Shared>, handle: &Handle) -> Result<(), S
                 locate::spawn(shared, handle, vec![id], Duration::ZERO);
             }
             Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Finds partitions whose last offsets hold no record: the marker of a transaction, what compaction took. The client
+/// does not tell how far it read behind the last record, so the log is asked whether there is another one.
+struct Tails {
+    checked: Instant,
+    /// Where each partition was at the last check.
+    positions: HashMap<i32, i64>,
+}
+
+impl Default for Tails {
+    fn default() -> Tails {
+        Tails { checked: Instant::now(), positions: HashMap::new() }
+    }
+}
+
+impl Tails {
+    async fn check(&mut self, shared: &Arc<Shared>, handles: &Arc<[Handle]>) {
+        self.checked = Instant::now();
+        let before = std::mem::take(&mut self.positions);
+        for handle in handles.iter() {
+            let mut quiet = Vec::new();
+            for id in shared.registry.ids_of(handle.index) {
+                let Some(tail) = shared.registry.look(id, Partition::tail).flatten() else { continue };
+                self.positions.insert(id, tail.from);
+                if before.get(&id) == Some(&tail.from) {
+                    quiet.push((id, tail));
+                }
+            }
+            if let Err(error) = skip(shared, handle, &quiet).await {
+                tracing::debug!(%error, "cannot look now what stands at the end of partitions");
+            }
+        }
+    }
+}
+
+async fn skip(shared: &Shared, handle: &Handle, quiet: &[(i32, Tail)]) -> Result<(), LogError> {
+    if quiet.is_empty() {
+        return Ok(());
+    }
+    let places: Vec<(i32, i64)> = quiet.iter().map(|(id, tail)| (*id, tail.from)).collect();
+    let records = shared.log.first_records(&places).await?;
+    for ((partition, tail), record) in quiet.iter().zip(records) {
+        if record.is_none_or(|record| record.offset >= tail.to) {
+            let Tail { generation, from, to } = *tail;
+            // A worker that is gone has no use for it.
+            drop(handle.orders.send(Order::Skip { partition: *partition, generation, from, to }));
         }
     }
     Ok(())

@@ -51,6 +51,17 @@ pub enum Answer {
     Stored(Option<i64>),
 }
 
+/// Offsets at the end of the log of which none was read yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tail {
+    /// Under which generation they are to be read.
+    pub generation: u64,
+    /// The first of them.
+    pub from: i64,
+    /// The end of the log.
+    pub to: i64,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Phase {
     /// Nobody knows yet where to start; the look-up is under way.
@@ -277,6 +288,8 @@ impl Partition {
         self.stored = Some(sent.to);
         self.ledger.add(&sent.ledger);
         self.newest = sent.fingerprint.or(self.newest);
+        // The earlier the record, the surer it is of the log that was begun with.
+        self.anchor = self.anchor.or(self.newest);
         self.settled()
     }
 
@@ -362,6 +375,13 @@ impl Partition {
     /// The store's offset, as far as we know.
     pub fn stored(&self) -> Option<i64> {
         self.stored
+    }
+
+    /// What is left to read, while it reads.
+    pub fn tail(&self) -> Option<Tail> {
+        let (generation, from) = (self.generation, self.position);
+        let to = self.high_watermark.filter(|end| *end > from)?;
+        (self.phase == Phase::Running && self.paused.is_none()).then_some(Tail { generation, from, to })
     }
 
     /// The watermark over everything merged.

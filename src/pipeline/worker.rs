@@ -35,15 +35,20 @@ pub(super) struct Place {
     pub(super) read_from: i64,
 }
 
-/// Tells a worker to read these partitions from there; it answers an assignment even when it is empty.
-pub(super) struct Start(pub(super) Vec<Place>);
+/// What a worker is told.
+pub(super) enum Order {
+    /// Read these partitions from there. It answers an assignment even when it is empty.
+    Start(Vec<Place>),
+    /// No record stands between where this partition was read to and `to`: there are only offsets without one.
+    Skip { partition: i32, generation: u64, from: i64, to: i64 },
+}
 
 /// What others need of a worker.
 #[derive(Clone)]
 pub(super) struct Handle {
     pub(super) index: usize,
     pub(super) consumer: Arc<dyn Consumer>,
-    pub(super) starts: Sender<Start>,
+    pub(super) orders: Sender<Order>,
 }
 
 /// What a worker has read of a partition since its last merge.
@@ -65,7 +70,7 @@ struct Leaving {
 pub(super) struct Worker {
     shared: Arc<Shared>,
     handle: Handle,
-    starts: Receiver<Start>,
+    orders: Receiver<Order>,
     counting: Counting,
     letters: Letters,
     /// By partition number.
@@ -76,9 +81,9 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(shared: Arc<Shared>, handle: Handle, starts: Receiver<Start>, letters: Letters) -> Worker {
+    pub(super) fn new(shared: Arc<Shared>, handle: Handle, orders: Receiver<Order>, letters: Letters) -> Worker {
         let counting = Counting::new(shared.counters.clone(), shared.timing);
-        Worker { shared, handle, starts, counting, letters, reading: Vec::new(), leaving: Vec::new(), paused: None }
+        Worker { shared, handle, orders, counting, letters, reading: Vec::new(), leaving: Vec::new(), paused: None }
     }
 
     /// Works until the shutdown begins. What was read by then is merged.
@@ -96,29 +101,44 @@ impl Worker {
     }
 
     fn obey(&mut self) {
-        while let Ok(Start(places)) = self.starts.try_recv() {
-            let positions: Vec<(i32, i64)> = places.iter().map(|p| (p.partition, p.read_from)).collect();
-            if let Err(error) = self.handle.consumer.start(&positions) {
-                self.shared.report_log_error("cannot start partitions; they are looked up again", &error.to_string());
-                positions.iter().for_each(|(id, _)| self.displaced(*id, RESTART));
-                continue;
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Start(places) => self.start(places),
+                Order::Skip { partition, generation, from, to } => self.skip(partition, generation, (from, to)),
             }
-            for place in places {
-                let Ok(index) = usize::try_from(place.partition) else { continue };
-                if self.reading.len() <= index {
-                    self.reading.resize_with(index + 1, || None);
-                }
-                self.reading[index] = Some(Reading {
-                    place,
-                    next: place.read_from,
-                    dedupe: Dedupe::new(self.shared.config.dedupe_horizon),
-                    batch: Segment::starting_at(place.offset),
-                    letters: Vec::new(),
-                });
+        }
+    }
+
+    /// A record that came meanwhile makes the answer an old one, and so does another place.
+    fn skip(&mut self, partition: i32, generation: u64, (from, to): (i64, i64)) {
+        let slot = usize::try_from(partition).ok().and_then(|index| self.reading.get_mut(index)?.as_mut());
+        if let Some(open) = slot.filter(|open| open.place.generation == generation && open.batch.to == from) {
+            open.batch.skip_to(to);
+        }
+    }
+
+    fn start(&mut self, places: Vec<Place>) {
+        let positions: Vec<(i32, i64)> = places.iter().map(|p| (p.partition, p.read_from)).collect();
+        if let Err(error) = self.handle.consumer.start(&positions) {
+            self.shared.report_log_error("cannot start partitions; they are looked up again", &error.to_string());
+            positions.iter().for_each(|(id, _)| self.displaced(*id, RESTART));
+            return;
+        }
+        for place in places {
+            let Ok(index) = usize::try_from(place.partition) else { continue };
+            if self.reading.len() <= index {
+                self.reading.resize_with(index + 1, || None);
             }
-            if let Some(reason) = self.paused {
-                self.pause(&positions.iter().map(|(id, _)| *id).collect::<Vec<_>>(), Some(reason));
-            }
+            self.reading[index] = Some(Reading {
+                place,
+                next: place.read_from,
+                dedupe: Dedupe::new(self.shared.config.dedupe_horizon),
+                batch: Segment::starting_at(place.offset),
+                letters: Vec::new(),
+            });
+        }
+        if let Some(reason) = self.paused {
+            self.pause(&positions.iter().map(|(id, _)| *id).collect::<Vec<_>>(), Some(reason));
         }
     }
 

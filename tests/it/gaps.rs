@@ -165,6 +165,21 @@ async fn a_topic_made_anew_under_a_running_processor_is_noticed() {
     gauge.stop().await;
 }
 
+/// The client reads on as if nothing had happened: only the record that was counted tells.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_made_anew_with_more_records_under_a_running_processor_is_noticed_too() {
+    let (kafka, redis) = (support::kafka().await, support::redis().await);
+    let settings = one_partition(kafka, redis, "over").await;
+    let gauge = Running::start(&settings).await;
+    gauge.post(&views("old", 20)).await;
+    gauge.until_consumed(20).await;
+    make_anew(kafka, &settings).await;
+    let event = |n: usize| (format!("k{n}"), format!("{{\"type\":\"page_view\",\"id\":\"o{n}\"}}").into_bytes());
+    kafka.produce(settings.text_of("log.kafka.topic"), (0..300).map(event)).await;
+    until_stopped(&gauge, "made anew").await;
+    gauge.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_was_emptied_is_filled_again_from_a_whole_log_and_else_says_what_is_missing() {
     let (kafka, redis) = (support::kafka().await, &Redis::start().await);

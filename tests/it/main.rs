@@ -22,4 +22,5 @@ mod page;
 mod services;
 mod spine;
 mod support;
+mod transactions;
 mod verify;

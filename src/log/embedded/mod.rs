@@ -183,10 +183,10 @@ impl EventLog for EmbeddedLog {
         Ok(1)
     }
 
-    async fn records(&self, places: &[(i32, i64)]) -> Result<Vec<Option<KeptRecord>>, LogError> {
+    async fn first_records(&self, places: &[(i32, i64)]) -> Result<Vec<Option<KeptRecord>>, LogError> {
         let places = places.to_vec();
         self.inner
-            .ask(move |connection| places.iter().map(|(_, offset)| schema::record(connection, *offset)).collect())
+            .ask(move |connection| places.iter().map(|(_, offset)| schema::first_record(connection, *offset)).collect())
             .await
     }
 

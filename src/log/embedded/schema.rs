@@ -94,12 +94,12 @@ pub(super) fn read(
     Ok(count)
 }
 
-/// The record at this offset, if there is one.
-pub(super) fn record(connection: &Connection, offset: i64) -> Result<Option<KeptRecord>> {
+/// The first record from an offset on, if there is one.
+pub(super) fn first_record(connection: &Connection, offset: i64) -> Result<Option<KeptRecord>> {
     let mut found = None;
-    read(connection, (offset, offset.saturating_add(1)), 1, &mut |record| {
+    read(connection, (offset, i64::MAX), 1, &mut |record| {
         let (key, value) = (record.key.map(<[u8]>::to_vec), record.value.map(<[u8]>::to_vec));
-        found = Some(KeptRecord { time_ms: record.time_ms, key, value });
+        found = Some(KeptRecord { offset: record.offset, time_ms: record.time_ms, key, value });
         true
     })?;
     Ok(found)

@@ -95,10 +95,11 @@ async fn single_records_are_looked_up_by_place_and_by_time() {
     let fixture = Fixture::new();
     let log = fixture.open().await;
     log.append(events(0..3)).await.unwrap();
-    let found = log.records(&[(0, 1)]).await.unwrap().remove(0).unwrap();
+    let found = log.first_records(&[(0, 1)]).await.unwrap().remove(0).unwrap();
+    assert_eq!(found.offset, 1);
     let value = std::str::from_utf8(found.value.as_deref().unwrap()).unwrap().to_owned();
     assert_eq!(value.as_bytes(), events(1..2)[0].value);
-    assert_eq!(log.records(&[(0, 3)]).await.unwrap(), [None]);
+    assert_eq!(log.first_records(&[(0, 3)]).await.unwrap(), [None]);
     let time = found.time_ms.unwrap();
     assert_eq!(log.first_after(0, time - 1_000_000).await.unwrap(), Some(0));
     assert_eq!(log.first_after(0, time + 1_000_000).await.unwrap(), None);

@@ -174,9 +174,9 @@ impl EventLog for KafkaLog {
         self.look(&self.config.topic).await?.ok_or_else(|| LogError::NoTopic(self.config.topic.clone()))
     }
 
-    async fn records(&self, places: &[(i32, i64)]) -> Result<Vec<Option<KeptRecord>>, LogError> {
+    async fn first_records(&self, places: &[(i32, i64)]) -> Result<Vec<Option<KeptRecord>>, LogError> {
         let (config, metrics, places) = (self.config.clone(), self.metrics.clone(), places.to_vec());
-        let read = tokio::task::spawn_blocking(move || scan::records(&config, metrics, &places));
+        let read = tokio::task::spawn_blocking(move || scan::first_records(&config, metrics, &places));
         read.await.map_err(|e| LogError::Client(e.to_string()))?
     }
 

@@ -77,8 +77,8 @@ pub fn scan(
     Err(failed(format!("partition {partition}: no record and no end for {SILENCE:?}")))
 }
 
-/// The records at these places; see [`crate::log::EventLog::records`]. Blocks.
-pub(super) fn records(
+/// The first records from these places on; see [`crate::log::EventLog::first_records`]. Blocks.
+pub(super) fn first_records(
     config: &KafkaConfig,
     metrics: Arc<Metrics>,
     places: &[(i32, i64)],
@@ -106,9 +106,8 @@ pub(super) fn records(
                 _ => return Err(failed(error.to_string())),
             },
             Some(Ok(message)) => {
-                let is_it = wanted.get(&message.partition()) == Some(&message.offset());
-                let record = is_it.then(|| kept(&super::consumer::record(&message)));
-                found.entry(message.partition()).or_insert(record);
+                let record = || Some(kept(&super::consumer::record(&message)));
+                found.entry(message.partition()).or_insert_with(record);
             }
         }
     }
@@ -117,7 +116,7 @@ pub(super) fn records(
 
 fn kept(record: &LogRecord<'_>) -> KeptRecord {
     let (key, value) = (record.key.map(<[u8]>::to_vec), record.value.map(<[u8]>::to_vec));
-    KeptRecord { time_ms: record.time_ms, key, value }
+    KeptRecord { offset: record.offset, time_ms: record.time_ms, key, value }
 }
 
 /// The first offset after a time; see [`crate::log::EventLog::first_after`]. Blocks.

@@ -49,7 +49,7 @@ impl From<(String, Vec<u8>)> for Raw {
 }
 
 /// Produces all of them and waits until each is acknowledged.
-pub(super) fn produce(client: &ClientConfig, topic: &str, records: impl Iterator<Item = Raw>) {
+pub(crate) fn produce(client: &ClientConfig, topic: &str, records: impl Iterator<Item = Raw>) {
     let failed = Failed::default();
     let mut client = client.clone();
     // Java's partitioner, and records larger than librdkafka's own limit: the broker is to decide.
