@@ -128,6 +128,13 @@ pub struct Extent {
     pub committed: Option<i64>,
 }
 
+impl Extent {
+    /// Whether the log holds this offset.
+    pub fn holds(&self, offset: i64) -> bool {
+        (self.start..self.end).contains(&offset)
+    }
+}
+
 /// The side of a log that appends. Shared by all requests.
 #[async_trait]
 pub trait EventLog: Send + Sync {

@@ -95,23 +95,15 @@ impl Flusher {
                 }
                 Flushed::Conflict(stored) => {
                     shared.report_conflict(shard, &flush.parts, &stored);
-                    if !self.settle_conflict(&flush.parts, &stored) {
+                    for (part, answer) in answers(&flush.parts, &stored) {
+                        self.answer(part, answer);
+                    }
+                    if !differs(&flush.parts, &stored) {
                         return Ok(());
                     }
                 }
             }
         }
-    }
-
-    /// `false` when no part differs from what it expected: trying again at once would not help.
-    fn settle_conflict(&self, parts: &[PartitionFlush], stored: &[(i32, Option<i64>)]) -> bool {
-        let mut differs = false;
-        for part in parts {
-            let Some((_, stored)) = stored.iter().find(|(id, _)| *id == part.partition) else { continue };
-            differs |= *stored != part.expected;
-            self.answer(part, Answer::Stored(*stored));
-        }
-        differs
     }
 
     fn answer(&self, part: &PartitionFlush, answer: Answer) {
@@ -150,4 +142,18 @@ impl Flusher {
             }
         }
     }
+}
+
+/// What a conflict tells each part.
+pub(super) fn answers<'a>(
+    parts: &'a [PartitionFlush],
+    stored: &[(i32, Option<i64>)],
+) -> impl Iterator<Item = (&'a PartitionFlush, Answer)> {
+    let of = |part: &PartitionFlush| stored.iter().find(|(id, _)| *id == part.partition).map(|(_, stored)| *stored);
+    parts.iter().filter_map(move |part| Some((part, Answer::Stored(of(part)?))))
+}
+
+/// Whether any part differs from what it expected: else trying again at once would not help.
+pub(super) fn differs(parts: &[PartitionFlush], stored: &[(i32, Option<i64>)]) -> bool {
+    answers(parts, stored).any(|(part, answer)| answer != Answer::Stored(part.expected))
 }

@@ -1,8 +1,9 @@
 //! Looks up where partitions start, beside the poll loop: in the store and in the log.
 
 use super::partition::{Next, Partition};
+use super::reading::Place;
 use super::start::{Located, Start};
-use super::worker::{Handle, Order, Place};
+use super::worker::{Handle, Order};
 use super::{Shared, backoff, now_ms};
 use crate::counter::Fingerprint;
 use crate::log::{Extent, KeptRecord};
@@ -89,24 +90,23 @@ pub(super) async fn differing(
     prints: Vec<(i32, Fingerprint)>,
 ) -> Result<Vec<i32>, String> {
     let extents: HashMap<i32, &Extent> = extents.iter().map(|extent| (extent.partition, extent)).collect();
-    let held = |(id, print): &(i32, Fingerprint)| {
-        extents.get(id).is_some_and(|extent| (extent.start..extent.end).contains(&print.offset))
-    };
+    let held = |(id, print): &(i32, Fingerprint)| extents.get(id).is_some_and(|extent| extent.holds(print.offset));
     let prints: Vec<_> = prints.into_iter().filter(held).collect();
     if prints.is_empty() {
         return Ok(Vec::new());
     }
     let places: Vec<(i32, i64)> = prints.iter().map(|(id, print)| (*id, print.offset)).collect();
     let records = shared.log.first_records(&places).await.map_err(|e| e.to_string())?;
-    // A later record says nothing: the one in question was compacted away.
-    let differs =
-        |print: &Fingerprint, record: &KeptRecord| record.offset == print.offset && fingerprint(record) != *print;
     let both = prints.into_iter().zip(records);
-    Ok(both.filter_map(|((id, print), record)| differs(&print, &record?).then_some(id)).collect())
+    Ok(both.filter_map(|((id, print), record)| is_another(&print, &record?).then_some(id)).collect())
 }
 
-fn fingerprint(record: &KeptRecord) -> Fingerprint {
-    Fingerprint::of(record.offset, record.time_ms.unwrap_or(-1), record.key.as_deref(), record.value.as_deref())
+/// Whether this is another record than the one of the fingerprint, at its place. A later record says nothing: the one in
+/// question was compacted away.
+pub(super) fn is_another(print: &Fingerprint, record: &KeptRecord) -> bool {
+    let (key, value) = (record.key.as_deref(), record.value.as_deref());
+    let found = Fingerprint::of(record.offset, record.time_ms.unwrap_or(-1), key, value);
+    record.offset == print.offset && found != *print
 }
 
 /// Where records are missing: how the log goes on behind them.
@@ -120,7 +120,7 @@ async fn look_behind(shared: &Shared, one: &mut Located) -> Result<(), String> {
         one.younger = shared.log.first_after(id, last.time_ms).await.map_err(|e| e.to_string())?;
     }
     let Start::Behind(missing) = one.start(expected) else { return Ok(()) };
-    if (one.extent.start..one.extent.end).contains(&missing.resume) {
+    if one.extent.holds(missing.resume) {
         let records = shared.log.first_records(&[(id, missing.resume)]).await.map_err(|e| e.to_string())?;
         let time_ms = records.into_iter().next().flatten().and_then(|record| record.time_ms);
         one.resumes_ms = time_ms.unwrap_or(one.resumes_ms);
@@ -147,9 +147,7 @@ fn settle(shared: &Shared, handle: &Handle, located: &[Located]) {
         match shared.registry.update(partition, change) {
             Some((Next::Start(offset), generation, _)) => {
                 tracing::info!(partition, offset, "partition starts");
-                let horizon = i64::try_from(shared.config.dedupe_horizon).unwrap_or(i64::MAX);
-                let read_from = offset.saturating_sub(horizon).max(one.extent.start).min(offset);
-                places.push(Place { partition, generation, offset, read_from });
+                places.push(Place::of(one, generation, offset, shared.config.dedupe_horizon));
             }
             Some((_, _, Some(reason))) => shared.report_stopped(partition, &reason),
             // Revoked while it was looked up, somebody else answered first, or nothing has changed.

@@ -10,6 +10,7 @@ mod letters;
 mod locate;
 mod observer;
 mod partition;
+mod reading;
 mod registry;
 mod report;
 mod start;

@@ -3,7 +3,7 @@
 //! Every change of a partition happens under its entry's guard, and no guard is held across an await.
 
 use super::partition::{Merged, Next, Partition};
-use super::worker::Place;
+use super::reading::Place;
 use crate::counter::Segment;
 use crate::store::PartitionFlush;
 use dashmap::DashMap;

@@ -3,9 +3,10 @@
 
 use super::letters::{LetterBatch, Letters};
 use super::partition::{Merged, Next, Partition};
+use super::reading::{Batch, Place, Reading};
 use super::{Shared, locate, now_ms};
-use crate::counter::{Counted, Counting, Dedupe, Fingerprint, Segment};
-use crate::log::{Consumer, DeadLetter, LogRecord, Notice};
+use crate::counter::Counting;
+use crate::log::{Consumer, Notice};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
@@ -25,16 +26,6 @@ const RESTART: Duration = Duration::from_secs(1);
 /// Dead letters that may wait to be stored, in bytes, before reading pauses.
 const LETTER_BYTES: usize = 16 << 20;
 
-/// Where counting of a partition begins, and under which generation its batches are merged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) partition: i32,
-    pub(super) generation: u64,
-    pub(super) offset: i64,
-    /// Where reading begins: a dedupe horizon before `offset`, as far as the log has it.
-    pub(super) read_from: i64,
-}
-
 /// What a worker is told.
 pub(super) enum Order {
     /// Read these partitions from there. It answers an assignment even when it is empty.
@@ -49,16 +40,6 @@ pub(super) struct Handle {
     pub(super) index: usize,
     pub(super) consumer: Arc<dyn Consumer>,
     pub(super) orders: Sender<Order>,
-}
-
-/// What a worker has read of a partition since its last merge.
-struct Reading {
-    place: Place,
-    /// The next offset that is wanted: what lies before it was asked for by nobody.
-    next: i64,
-    dedupe: Dedupe,
-    batch: Segment,
-    letters: Vec<DeadLetter>,
 }
 
 struct Leaving {
@@ -109,11 +90,10 @@ impl Worker {
         }
     }
 
-    /// A record that came meanwhile makes the answer an old one, and so does another place.
-    fn skip(&mut self, partition: i32, generation: u64, (from, to): (i64, i64)) {
+    fn skip(&mut self, partition: i32, generation: u64, range: (i64, i64)) {
         let slot = usize::try_from(partition).ok().and_then(|index| self.reading.get_mut(index)?.as_mut());
-        if let Some(open) = slot.filter(|open| open.place.generation == generation && open.batch.to == from) {
-            open.batch.skip_to(to);
+        if let Some(open) = slot.filter(|open| open.place().generation == generation) {
+            open.skip(range);
         }
     }
 
@@ -129,13 +109,7 @@ impl Worker {
             if self.reading.len() <= index {
                 self.reading.resize_with(index + 1, || None);
             }
-            self.reading[index] = Some(Reading {
-                place,
-                next: place.read_from,
-                dedupe: Dedupe::new(self.shared.config.dedupe_horizon),
-                batch: Segment::starting_at(place.offset),
-                letters: Vec::new(),
-            });
+            self.reading[index] = Some(Reading::at(place, self.shared.config.dedupe_horizon));
         }
         if let Some(reason) = self.paused {
             self.pause(&positions.iter().map(|(id, _)| *id).collect::<Vec<_>>(), Some(reason));
@@ -149,16 +123,8 @@ impl Worker {
             let slot = usize::try_from(record.partition).ok().and_then(|index| reading.get_mut(index));
             let Some(slot) = slot else { return };
             let Some(open) = slot.as_mut() else { return };
-            if record.offset < open.next {
-                return;
-            }
-            open.next = record.offset + 1;
-            if record.offset < open.place.offset {
-                Counting::remember(record.offset, record.time_ms, record.value, &mut open.dedupe);
-                return;
-            }
-            count(counting, open, &record);
-            if open.batch.deltas.cells() >= shared.config.flush_cells {
+            open.take(counting, &record, now_ms);
+            if open.cells() >= shared.config.flush_cells {
                 merge(shared, letters, slot);
             }
         })
@@ -261,7 +227,7 @@ impl Worker {
         if reason.is_some() != self.paused.is_some() {
             tracing::info!(worker = self.handle.index, paused = reason.is_some(), reason, "back-pressure");
             self.paused = reason;
-            let ids: Vec<i32> = self.reading.iter().flatten().map(|r| r.place.partition).collect();
+            let ids: Vec<i32> = self.reading.iter().flatten().map(|r| r.place().partition).collect();
             self.pause(&ids, reason);
         }
     }
@@ -278,38 +244,16 @@ impl Worker {
     }
 }
 
-fn count(counting: &mut Counting, open: &mut Reading, record: &LogRecord<'_>) {
-    open.batch.consume(record.offset);
-    // -1 stands for a record without a time: Kafka's own mark for it.
-    let time_ms = record.time_ms.unwrap_or(-1);
-    open.batch.fingerprint = Some(Fingerprint::of(record.offset, time_ms, record.key, record.value));
-    if let Counted::DeadLetter(error) = counting.count(record.time_ms, record.value, &mut open.dedupe, &mut open.batch)
-    {
-        open.letters.push(DeadLetter {
-            partition: record.partition,
-            offset: record.offset,
-            time_ms: record.time_ms,
-            key: record.key.map(<[u8]>::to_vec),
-            value: record.value.map(<[u8]>::to_vec),
-            error,
-            attempts: 1,
-            failed_at_ms: now_ms(),
-        });
-    }
-}
-
 /// Merges what was read into the registry. A partition that has lost its place is read no further until it is
 /// started again.
 fn merge(shared: &Shared, letters: &Letters, slot: &mut Option<Reading>) {
-    let Some(open) = slot.as_mut().filter(|open| !open.batch.is_empty()) else { return };
+    let Some((open, batch)) = slot.as_mut().and_then(|open| open.batch().map(|batch| (open, batch))) else { return };
     fail::fail_point!("polled", |_| std::process::abort());
-    let next = Segment::starting_at(open.batch.to);
-    let batch = std::mem::replace(&mut open.batch, next);
-    let dead = std::mem::take(&mut open.letters);
+    let Batch { segment, letters: dead } = batch;
     let offsets: Vec<i64> = dead.iter().map(|letter| letter.offset).collect();
-    let place = open.place;
-    shared.report_dedupe(place.partition, &open.dedupe);
-    match shared.registry.merge(&place, batch, &offsets, shared.config.flush_cells) {
+    let place = *open.place();
+    shared.report_dedupe(place.partition, open.dedupe());
+    match shared.registry.merge(&place, segment, &offsets, shared.config.flush_cells) {
         (Merged::Accepted, full) => {
             fail::fail_point!("merged", |_| std::process::abort());
             if !dead.is_empty() {

@@ -1,0 +1,114 @@
+//! How a worker reads one partition: what it takes in of the records it is handed, and what it gives to be merged.
+
+use super::start::Located;
+use crate::counter::{Counted, Counting, Dedupe, Fingerprint, Segment};
+use crate::log::{DeadLetter, LogRecord};
+
+/// Where counting of a partition begins, and under which generation its batches are merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) partition: i32,
+    pub(super) generation: u64,
+    pub(super) offset: i64,
+    /// Where reading begins: a dedupe horizon before `offset`, as far as the log has it.
+    pub(super) read_from: i64,
+}
+
+impl Place {
+    /// Where a partition starts that was located so.
+    pub(super) fn of(located: &Located, generation: u64, offset: i64, horizon: u64) -> Place {
+        let horizon = i64::try_from(horizon).unwrap_or(i64::MAX);
+        let read_from = offset.saturating_sub(horizon).max(located.extent.start).min(offset);
+        Place { partition: located.extent.partition, generation, offset, read_from }
+    }
+}
+
+/// What a worker has read of a partition since its last merge.
+#[derive(Debug)]
+pub(super) struct Reading {
+    place: Place,
+    /// The next offset that is wanted: what lies before it was asked for by nobody.
+    next: i64,
+    dedupe: Dedupe,
+    batch: Segment,
+    letters: Vec<DeadLetter>,
+}
+
+/// A batch to be merged, and its dead letters.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) segment: Segment,
+    pub(super) letters: Vec<DeadLetter>,
+}
+
+impl Reading {
+    /// Begins there, with nothing remembered.
+    pub(super) fn at(place: Place, horizon: u64) -> Reading {
+        let (dedupe, batch) = (Dedupe::new(horizon), Segment::starting_at(place.offset));
+        Reading { place, next: place.read_from, dedupe, batch, letters: Vec::new() }
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(super) fn dedupe(&self) -> &Dedupe {
+        &self.dedupe
+    }
+
+    /// Cells of what was read since the last [`Reading::batch`].
+    pub(super) fn cells(&self) -> usize {
+        self.batch.deltas.cells()
+    }
+
+    /// Takes a record in: counts it, or remembers it when it lies before all that is to be counted. `now_ms` says when
+    /// a dead letter failed, and nothing else.
+    pub(super) fn take(&mut self, counting: &mut Counting, record: &LogRecord<'_>, now_ms: fn() -> i64) {
+        if record.offset < self.next {
+            return;
+        }
+        self.next = record.offset + 1;
+        if record.offset < self.place.offset {
+            Counting::remember(record.offset, record.time_ms, record.value, &mut self.dedupe);
+        } else {
+            self.count(counting, record, now_ms);
+        }
+    }
+
+    /// The offsets [from, to) hold no record. One that came meanwhile makes this an old answer.
+    pub(super) fn skip(&mut self, (from, to): (i64, i64)) {
+        if self.batch.to == from {
+            self.batch.skip_to(to);
+        }
+    }
+
+    fn count(&mut self, counting: &mut Counting, record: &LogRecord<'_>, now_ms: fn() -> i64) {
+        self.batch.consume(record.offset);
+        // -1 stands for a record without a time: Kafka's own mark for it.
+        let time_ms = record.time_ms.unwrap_or(-1);
+        self.batch.fingerprint = Some(Fingerprint::of(record.offset, time_ms, record.key, record.value));
+        let counted = counting.count(record.time_ms, record.value, &mut self.dedupe, &mut self.batch);
+        if let Counted::DeadLetter(error) = counted {
+            self.letters.push(DeadLetter {
+                partition: record.partition,
+                offset: record.offset,
+                time_ms: record.time_ms,
+                key: record.key.map(<[u8]>::to_vec),
+                value: record.value.map(<[u8]>::to_vec),
+                error,
+                attempts: 1,
+                failed_at_ms: now_ms(),
+            });
+        }
+    }
+
+    /// What was read since the last time, if anything.
+    pub(super) fn batch(&mut self) -> Option<Batch> {
+        if self.batch.is_empty() {
+            return None;
+        }
+        let next = Segment::starting_at(self.batch.to);
+        let segment = std::mem::replace(&mut self.batch, next);
+        Some(Batch { segment, letters: std::mem::take(&mut self.letters) })
+    }
+}
