@@ -83,6 +83,8 @@ const CONFIG_KEYS: &[&str] = &[
     "pipeline.flush_interval",
     "pipeline.lateness",
     "pipeline.max_ahead",
+    "pipeline.dedupe_horizon",
+    "pipeline.on_gap",
     "store.kind",
     "store.redis.url",
     "store.redis.cluster_nodes",

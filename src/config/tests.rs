@@ -78,7 +78,7 @@ fn a_key_that_a_component_does_not_know_is_named_with_the_nearest() {
         "c.toml:2:1: no such key: `ingest.lisen`, the nearest is `ingest.listen`"
     );
     assert!(refused("[log.kafka]\ngroupp = \"a\"", &[]).contains("nearest is `log.kafka.group`"));
-    assert!(refused("[pipeline]\non_gap = \"stop\"", &[]).contains("no such key: `pipeline.on_gap`"));
+    assert!(refused("[pipeline]\nhorizon = 1", &[]).contains("no such key: `pipeline.horizon`"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use super::{Counters, Outcome, Segment, Slot};
+use super::{Counters, Dedupe, Outcome, Segment, Slot};
 use crate::event::{Door, Event, Invalid};
 use crate::window::event_time;
 use std::sync::Arc;
@@ -23,7 +23,8 @@ pub enum Counted {
 
 /// Decides what each record adds to the counts.
 ///
-/// The outcome of a record depends on the record and the configuration alone.
+/// The outcome of a record depends on the configuration, the record, and the ids of the records at most a dedupe horizon
+/// before it: on the log alone.
 #[derive(Debug)]
 pub struct Counting {
     counters: Arc<Counters>,
@@ -37,11 +38,19 @@ impl Counting {
         Counting { counters, timing, key: String::new() }
     }
 
-    /// Adds one record to the segment: its outcome, its deltas and its watermark. The caller has noted the offset
-    /// by [`Segment::consume`]. `time_ms` is the record's time.
-    pub fn count(&mut self, time_ms: Option<i64>, value: Option<&[u8]>, segment: &mut Segment) -> Counted {
+    /// Adds one record to the segment: its outcome, its deltas and its watermark. The caller has noted its offset
+    /// by [`Segment::consume`]. `time_ms` is the record's time, `dedupe` knows the ids of the horizon before it.
+    pub fn count(
+        &mut self,
+        time_ms: Option<i64>,
+        value: Option<&[u8]>,
+        dedupe: &mut Dedupe,
+        segment: &mut Segment,
+    ) -> Counted {
+        let offset = segment.to - 1;
         match readable(time_ms, value) {
             Err(reason) => {
+                dedupe.repeats(offset, time_ms, None);
                 segment.ledger.note(Outcome::DeadLettered);
                 if let Some(time_ms) = time_ms {
                     segment.watermark.consumed(None, time_ms, self.timing.lateness_ms);
@@ -49,16 +58,26 @@ impl Counting {
                 Counted::DeadLetter(reason.to_string())
             }
             Ok((time_ms, event)) => {
-                let outcome = self.add(time_ms, &event, segment);
+                let event_ms = event_time(event.time_ms(time_ms), time_ms, self.timing.max_ahead_ms);
+                segment.watermark.consumed(Some(event_ms), time_ms, self.timing.lateness_ms);
+                let outcome = if dedupe.repeats(offset, Some(time_ms), event.event_id.as_deref()) {
+                    Outcome::Duplicate
+                } else {
+                    self.add(time_ms, event_ms, &event, segment)
+                };
                 segment.ledger.note(outcome);
                 Counted::Event(outcome)
             }
         }
     }
 
-    fn add(&mut self, record_ms: i64, event: &Event<'_>, segment: &mut Segment) -> Outcome {
-        let time_ms = event_time(event.time_ms(record_ms), record_ms, self.timing.max_ahead_ms);
-        segment.watermark.consumed(Some(time_ms), record_ms, self.timing.lateness_ms);
+    /// Notes the id of a record that lies before all that is to be counted.
+    pub fn remember(offset: i64, time_ms: Option<i64>, value: Option<&[u8]>, dedupe: &mut Dedupe) {
+        let event = readable(time_ms, value).ok();
+        dedupe.repeats(offset, time_ms, event.as_ref().and_then(|(_, event)| event.event_id.as_deref()));
+    }
+
+    fn add(&mut self, record_ms: i64, time_ms: i64, event: &Event<'_>, segment: &mut Segment) -> Outcome {
         segment.note_received(event.received_at_ms.unwrap_or(record_ms));
         let mut outcome = Outcome::Filtered;
         for (index, counter) in self.counters.iter().enumerate() {
@@ -125,7 +144,7 @@ mod tests {
     fn count(value: &str) -> (Counted, Segment) {
         let mut segment = Segment::starting_at(0);
         segment.consume(0);
-        let counted = counting().count(Some(NOW), Some(value.as_bytes()), &mut segment);
+        let counted = counting().count(Some(NOW), Some(value.as_bytes()), &mut Dedupe::new(0), &mut segment);
         assert_eq!(segment.ledger.unaccounted(segment.to - segment.from), 0);
         (counted, segment)
     }
@@ -163,9 +182,31 @@ mod tests {
         {
             let mut segment = Segment::starting_at(7);
             segment.consume(7);
-            assert!(matches!(counting().count(time, value, &mut segment), Counted::DeadLetter(_)));
+            let counted = counting().count(time, value, &mut Dedupe::new(10), &mut segment);
+            assert!(matches!(counted, Counted::DeadLetter(_)));
             assert_eq!(segment.ledger.dead_lettered, 1);
             assert_eq!(segment.watermark.ms(), time.map(|t| t - 5_000));
         }
+    }
+
+    #[test]
+    fn an_id_counts_once_within_the_horizon_and_a_dead_letter_leaves_none() {
+        let (mut counting, mut dedupe, mut segment) = (counting(), Dedupe::new(3), Segment::starting_at(0));
+        let (a, b) = (r#"{"type":"view","id":"a"}"#, r#"{"type":"other","id":"b"}"#);
+        let bad = r#"{"id":"c"}"#;
+        let c = r#"{"type":"view","message_id":"c"}"#;
+        for (offset, value) in [a, a, b, b, bad, c, c, r#"{"type":"view"}"#, r#"{"type":"view"}"#].iter().enumerate() {
+            segment.consume(offset as i64);
+            counting.count(Some(NOW), Some(value.as_bytes()), &mut dedupe, &mut segment);
+        }
+        let l = segment.ledger;
+        assert_eq!((l.counted, l.duplicate, l.filtered, l.dead_lettered), (4, 3, 1, 1));
+        // `c` was last at 6, `a` at 1.
+        for (value, offset) in [(c, 9_i64), (a, 10)] {
+            segment.consume(offset);
+            counting.count(Some(NOW), Some(value.as_bytes()), &mut dedupe, &mut segment);
+        }
+        assert_eq!((segment.ledger.counted, segment.ledger.duplicate), (5, 4));
+        assert_eq!(segment.watermark.ms(), Some(NOW - 5_000));
     }
 }

@@ -4,13 +4,15 @@
 //! so that any replay gives the same numbers.
 
 mod counting;
+mod dedupe;
 mod deltas;
 mod ledger;
 mod segment;
 mod spec;
 
 pub use counting::{Counted, Counting, Timing};
+pub use dedupe::Dedupe;
 pub use deltas::{Bucket, Deltas, Slot};
 pub use ledger::{Ledger, Outcome};
-pub use segment::{Fingerprint, Segment};
+pub use segment::{Fingerprint, Gap, Segment};
 pub use spec::{Counter, CounterError, Counters, Spec, WindowSpec, default_specs};

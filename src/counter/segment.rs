@@ -42,6 +42,15 @@ impl std::str::FromStr for Fingerprint {
     }
 }
 
+/// Records that were gone before they could be counted, and somebody accepted that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// The start offset by which the ledger adds up behind the gap. Where the log was made anew, offsets begin anew.
+    pub start_offset: i64,
+    /// Between which times records are missing, in ms.
+    pub missing_ms: (i64, i64),
+}
+
 /// What the offsets `[from, to)` of one partition add up to. A function of the log and the configuration alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
@@ -61,6 +70,8 @@ pub struct Segment {
     pub oldest_received_ms: Option<i64>,
     /// Events that added to each counter, by the counter's index; shorter where the last ones got none.
     pub counter_events: Vec<u64>,
+    /// The range is a gap: it holds nothing but what was lost, and may lead back.
+    pub gap: Option<Gap>,
 }
 
 impl Segment {
@@ -75,7 +86,14 @@ impl Segment {
             fingerprint: None,
             oldest_received_ms: None,
             counter_events: Vec::new(),
+            gap: None,
         }
+    }
+
+    /// From `from` over `lost` records that are gone to `to`, where the log goes on.
+    pub fn across(gap: Gap, from: i64, to: i64, lost: u64) -> Segment {
+        let ledger = Ledger { lost, ..Ledger::default() };
+        Segment { from, to, ledger, gap: Some(gap), ..Segment::starting_at(from) }
     }
 
     /// Whether the range holds no offset.
@@ -107,7 +125,7 @@ impl Segment {
         self.counter_events[index] += n;
     }
 
-    /// Appends the range that follows. The caller has checked that `next.from == self.to`.
+    /// Appends the range that follows. The caller has checked that `next.from == self.to`, and that neither is a gap.
     pub fn append(&mut self, next: Segment) {
         debug_assert_eq!(self.to, next.from, "segments are contiguous");
         self.to = next.to;

@@ -3,7 +3,7 @@
 use super::{Config, Ingest};
 use crate::event::{Door, Event};
 use crate::http::{Body, Limits, Server};
-use crate::log::{Consumer, DeadLetter, EventLog, LogError, NewRecord, Stored};
+use crate::log::{Consumer, DeadLetter, EventLog, KeptRecord, LogError, NewRecord, Stored};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 use async_trait::async_trait;
@@ -58,6 +58,14 @@ impl EventLog for FakeLog {
 
     async fn partitions(&self) -> Result<i32, LogError> {
         Ok(1)
+    }
+
+    async fn records(&self, _: &[(i32, i64)]) -> Result<Vec<Option<KeptRecord>>, LogError> {
+        unreachable!("ingest reads nothing")
+    }
+
+    async fn first_after(&self, _: i32, _: i64) -> Result<Option<i64>, LogError> {
+        unreachable!("ingest reads nothing")
     }
 
     fn consumer(&self) -> Result<Arc<dyn Consumer>, LogError> {

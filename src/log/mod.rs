@@ -87,6 +87,17 @@ pub struct LogRecord<'a> {
     pub value: Option<&'a [u8]>,
 }
 
+/// A record that was looked up, with what tells it from any other at its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptRecord {
+    /// Its time in ms, if it has one.
+    pub time_ms: Option<i64>,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value; absent for a tombstone.
+    pub value: Option<Vec<u8>>,
+}
+
 /// What a consumer learns besides records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
@@ -151,6 +162,19 @@ pub trait EventLog: Send + Sync {
     /// When the log is away.
     async fn partitions(&self) -> Result<i32, LogError>;
 
+    /// The records at these places, partition and offset, at most one of each partition: read beside the consumer
+    /// group. `None` where no record has that offset.
+    ///
+    /// # Errors
+    /// When the log is away, or does not hold such an offset any more.
+    async fn records(&self, places: &[(i32, i64)]) -> Result<Vec<Option<KeptRecord>>, LogError>;
+
+    /// The offset of the first record of a partition that is younger than `time_ms`; `None` when none is.
+    ///
+    /// # Errors
+    /// When the log is away.
+    async fn first_after(&self, partition: i32, time_ms: i64) -> Result<Option<i64>, LogError>;
+
     /// A new member of the consumer group, for one worker.
     ///
     /// # Errors
@@ -163,7 +187,7 @@ pub trait EventLog: Send + Sync {
 
 /// The side of a log that reads: one member of the consumer group.
 ///
-/// One thread polls, starts, seeks, pauses and releases; [`Consumer::extents`] and [`Consumer::ends`] block on the
+/// One thread polls, starts, pauses and releases; [`Consumer::extents`] and [`Consumer::ends`] block on the
 /// network and may be called from others at the same time, [`Consumer::close`] once no other call comes.
 ///
 /// The group waits for the answer to a revocation: every [`Notice::Revoked`] has to be followed by
@@ -180,13 +204,6 @@ pub trait Consumer: Send + Sync {
     /// # Errors
     /// When the client refuses.
     fn start(&self, positions: &[(i32, i64)]) -> Result<(), LogError>;
-
-    /// Goes on reading an already started partition at another offset; a pause goes on too. Records handed out
-    /// afterwards are from there. Does nothing for a partition that is not started.
-    ///
-    /// # Errors
-    /// When the client refuses.
-    fn seek(&self, partition: i32, offset: i64) -> Result<(), LogError>;
 
     /// Stops handing out records of these partitions for a while; the membership is kept.
     ///

@@ -1,5 +1,17 @@
+use crate::counter::Dedupe;
 use serde::Deserialize;
 use std::time::Duration;
+
+/// What a partition does whose records are gone before they were counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnGap {
+    /// It stops and names them, until somebody accepts that.
+    #[default]
+    Stop,
+    /// It goes on behind them and notes them as lost.
+    Continue,
+}
 
 /// How the pipeline works: `[pipeline]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -16,6 +28,14 @@ pub struct Config {
     /// How far past its record an event's timestamp may lie before the record's time stands for it.
     #[serde(with = "crate::units::duration")]
     pub max_ahead: Duration,
+    /// How many records of the same partition back an event id is looked for; 0 = nowhere. It decides counts, so it
+    /// is no setting to play with.
+    pub dedupe_horizon: u64,
+    /// Event ids that this process keeps for that, over all partitions: about 30 bytes each. A partition that would
+    /// exceed it waits.
+    pub max_dedupe_ids: u64,
+    /// What a partition does whose records are gone before they were counted.
+    pub on_gap: OnGap,
     /// Cells (numbers to be written) of one segment, and about those of one atomic step of the store, during which a
     /// Redis does nothing else. Larger ones merge more: a backlog is worked off with fewer writes.
     pub flush_cells: usize,
@@ -30,6 +50,9 @@ impl Default for Config {
             flush_interval: Duration::from_secs(2),
             lateness: Duration::from_secs(5),
             max_ahead: Duration::from_secs(60),
+            dedupe_horizon: 200_000,
+            max_dedupe_ids: 12_800_000,
+            on_gap: OnGap::Stop,
             flush_cells: 20_000,
             max_pending_cells: 100_000,
         }
@@ -37,6 +60,21 @@ impl Default for Config {
 }
 
 impl Config {
+    /// How many partitions of this process may keep their event ids.
+    pub(super) fn partitions_at_most(&self) -> usize {
+        let partitions = self.max_dedupe_ids.checked_div(self.dedupe_horizon).unwrap_or(u64::MAX);
+        usize::try_from(partitions).unwrap_or(usize::MAX)
+    }
+
+    /// What a partition waits for that is one too many.
+    pub(super) fn no_room(&self) -> String {
+        format!(
+            "this process already keeps the event ids of {} partitions, as many as pipeline.max_dedupe_ids allows: run \
+             another `streamgauge process`, or raise it",
+            self.partitions_at_most()
+        )
+    }
+
     /// Checks what types cannot.
     ///
     /// # Errors
@@ -51,6 +89,14 @@ impl Config {
         }
         if self.workers > 256 {
             return Err("pipeline.workers must be at most 256; 0 lets streamgauge choose".into());
+        }
+        if self.dedupe_horizon > Dedupe::LARGEST {
+            return Err(format!("pipeline.dedupe_horizon must be at most {}", Dedupe::LARGEST));
+        }
+        if self.max_dedupe_ids < self.dedupe_horizon {
+            return Err(
+                "pipeline.max_dedupe_ids must be at least pipeline.dedupe_horizon: that is one partition".into()
+            );
         }
         if !(100..=100_000).contains(&self.flush_cells) {
             return Err("pipeline.flush_cells must be from 100 to 100000".into());

@@ -1,10 +1,12 @@
 //! Looks up where partitions start, beside the poll loop: in the store and in the log.
 
-use super::partition::Next;
-use super::start::Located;
-use super::worker::{Handle, Place, Start};
-use super::{Shared, backoff};
-use crate::log::Extent;
+use super::partition::{Next, Partition};
+use super::start::{Located, Start};
+use super::worker::{Handle, Place, Start as Order};
+use super::{Shared, backoff, now_ms};
+use crate::counter::Fingerprint;
+use crate::log::{Extent, KeptRecord};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +18,8 @@ pub(super) fn spawn(shared: &Arc<Shared>, handle: &Handle, partitions: Vec<i32>,
         tokio::time::sleep(wait).await;
         let mut attempt = 0;
         loop {
-            match look_up(&shared, &handle, &partitions).await {
-                Ok(located) => return settle(&shared, &handle, &located),
+            match once(&shared, &handle, &partitions).await {
+                Ok(()) => return,
                 Err(error) => {
                     shared.report_not_ready(&format!("cannot look up where partitions start: {error}"));
                     attempt += 1;
@@ -31,10 +33,17 @@ pub(super) fn spawn(shared: &Arc<Shared>, handle: &Handle, partitions: Vec<i32>,
     });
 }
 
+/// The same, now and only once.
+///
+/// # Errors
+/// Who did not answer.
+pub(super) async fn once(shared: &Shared, handle: &Handle, partitions: &[i32]) -> Result<(), String> {
+    let located = if partitions.is_empty() { Vec::new() } else { look_up(shared, handle, partitions).await? };
+    settle(shared, handle, &located);
+    Ok(())
+}
+
 async fn look_up(shared: &Shared, handle: &Handle, partitions: &[i32]) -> Result<Vec<Located>, String> {
-    if partitions.is_empty() {
-        return Ok(Vec::new());
-    }
     let (consumer, ids) = (handle.consumer.clone(), partitions.to_vec());
     let extents = tokio::task::spawn_blocking(move || consumer.extents(&ids));
     let stored = shared.store.partitions(&shared.topic, partitions).await.map_err(|e| e.to_string())?;
@@ -43,25 +52,109 @@ async fn look_up(shared: &Shared, handle: &Handle, partitions: &[i32]) -> Result
         let found = extents.iter().find(|extent| extent.partition == id);
         found.copied().ok_or_else(|| format!("the log did not answer for partition {id}"))
     };
-    partitions.iter().zip(stored).map(|(id, stored)| Ok(Located { stored, extent: of(*id)? })).collect()
+    let mut located = Vec::with_capacity(partitions.len());
+    for (id, stored) in partitions.iter().zip(stored) {
+        let extent = of(*id)?;
+        located.push(Located::at(now_ms(), stored, extent));
+    }
+    compare_records(shared, &mut located).await?;
+    for one in &mut located {
+        look_behind(shared, one).await?;
+    }
+    Ok(located)
+}
+
+/// Whether the records that were counted last are still what they were.
+async fn compare_records(shared: &Shared, located: &mut [Located]) -> Result<(), String> {
+    let extents: Vec<Extent> = located.iter().map(|one| one.extent).collect();
+    let last = |one: &Located| Some((one.extent.partition, one.stored.as_ref()?.fingerprint?));
+    let other = differing(shared, &extents, located.iter().filter_map(last).collect()).await?;
+    let anchor = |extent: &Extent| {
+        let id = extent.partition;
+        Some((id, shared.registry.look(id, Partition::anchor).flatten()?))
+    };
+    let other_log = differing(shared, &extents, extents.iter().filter_map(anchor).collect()).await?;
+    for one in located {
+        one.same_record = !other.contains(&one.extent.partition);
+        one.same_log = !other_log.contains(&one.extent.partition);
+    }
+    Ok(())
+}
+
+/// The partitions that hold another record than the one of this fingerprint at its place. Where it is no longer held,
+/// nothing is known against it.
+pub(super) async fn differing(
+    shared: &Shared,
+    extents: &[Extent],
+    prints: Vec<(i32, Fingerprint)>,
+) -> Result<Vec<i32>, String> {
+    let extents: HashMap<i32, &Extent> = extents.iter().map(|extent| (extent.partition, extent)).collect();
+    let held = |(id, print): &(i32, Fingerprint)| {
+        extents.get(id).is_some_and(|extent| (extent.start..extent.end).contains(&print.offset))
+    };
+    let prints: Vec<_> = prints.into_iter().filter(held).collect();
+    if prints.is_empty() {
+        return Ok(Vec::new());
+    }
+    let places: Vec<(i32, i64)> = prints.iter().map(|(id, print)| (*id, print.offset)).collect();
+    let records = shared.log.records(&places).await.map_err(|e| e.to_string())?;
+    let differs = |print: &Fingerprint, record: &KeptRecord| *print != fingerprint(print.offset, record);
+    let both = prints.into_iter().zip(records);
+    Ok(both.filter_map(|((id, print), record)| differs(&print, &record?).then_some(id)).collect())
+}
+
+fn fingerprint(offset: i64, record: &KeptRecord) -> Fingerprint {
+    Fingerprint::of(offset, record.time_ms.unwrap_or(-1), record.key.as_deref(), record.value.as_deref())
+}
+
+/// Where records are missing: how the log goes on behind them.
+async fn look_behind(shared: &Shared, one: &mut Located) -> Result<(), String> {
+    let id = one.extent.partition;
+    let expected = shared.registry.look(id, |p| p.stored().is_some()).unwrap_or(false);
+    if matches!(one.start(expected), Start::At(_)) {
+        return Ok(());
+    }
+    if let Some(last) = one.stored.as_ref().and_then(|stored| stored.fingerprint) {
+        one.younger = shared.log.first_after(id, last.time_ms).await.map_err(|e| e.to_string())?;
+    }
+    let Start::Behind(missing) = one.start(expected) else { return Ok(()) };
+    if (one.extent.start..one.extent.end).contains(&missing.resume) {
+        let records = shared.log.records(&[(id, missing.resume)]).await.map_err(|e| e.to_string())?;
+        let time_ms = records.into_iter().next().flatten().and_then(|record| record.time_ms);
+        one.resumes_ms = time_ms.unwrap_or(one.resumes_ms);
+    }
+    Ok(())
 }
 
 fn settle(shared: &Shared, handle: &Handle, located: &[Located]) {
     let mut places = Vec::new();
     for one in located {
-        let partition = one.extent.partition;
-        let next =
-            shared.registry.update(partition, |p| (p.located(one), p.generation(), p.stopped().map(str::to_owned)));
-        match next {
+        let (partition, on_gap) = (one.extent.partition, shared.config.on_gap);
+        let has_room = shared.registry.running(partition) < shared.config.partitions_at_most();
+        let change = |p: &mut Partition| {
+            let before = p.stopped().map(str::to_owned);
+            let next = if has_room {
+                p.located(one, on_gap)
+            } else {
+                p.held_up(shared.config.no_room());
+                Next::Nothing
+            };
+            let stopped = p.stopped().filter(|reason| before.as_deref() != Some(reason)).map(str::to_owned);
+            (next, p.generation(), stopped)
+        };
+        match shared.registry.update(partition, change) {
             Some((Next::Start(offset), generation, _)) => {
                 tracing::info!(partition, offset, "partition starts");
-                places.push(Place { partition, generation, offset });
+                let horizon = i64::try_from(shared.config.dedupe_horizon).unwrap_or(i64::MAX);
+                let read_from = offset.saturating_sub(horizon).max(one.extent.start).min(offset);
+                places.push(Place { partition, generation, offset, read_from });
             }
             Some((_, _, Some(reason))) => shared.report_stopped(partition, &reason),
-            // Revoked while it was looked up, or somebody else answered first.
+            // Revoked while it was looked up, somebody else answered first, or nothing has changed.
             Some(_) | None => {}
         }
     }
+    shared.wake.notify_one();
     // A worker that is gone has no use for it.
-    drop(handle.starts.send(Start(places)));
+    drop(handle.starts.send(Order(places)));
 }

@@ -13,11 +13,12 @@ mod partition;
 mod registry;
 mod report;
 mod start;
+mod watchdog;
 mod worker;
 
-pub use config::Config;
+pub use config::{Config, OnGap};
 pub use partition::{Answer, Merged, Next, Partition};
-pub use start::{Located, Start};
+pub use start::{Located, Missing, Start};
 
 use crate::counter::{Counters, Timing};
 use crate::log::{EventLog, LogError};

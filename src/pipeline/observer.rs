@@ -1,30 +1,51 @@
-//! Asks the log where it ends, beside everything else: for the lag, and for the watermark of partitions at rest.
+//! Looks after the partitions, beside everything else: where the log ends (for the lag, and for the watermark of
+//! partitions at rest), whether it is still the same log, whether a stopped partition can go on.
 
+use super::partition::{Next, Partition};
+use super::watchdog::Watchdog;
 use super::worker::Handle;
-use super::{Shared, now_ms};
+use super::{Shared, locate, now_ms};
+use crate::counter::Fingerprint;
 use crate::log::LogError;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
 
 /// Longest time between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How often a stopped partition is looked up again.
+const STOPPED: Duration = Duration::from_secs(3);
+/// How often it is checked that the log is still the same.
+const SAME_LOG: Duration = Duration::from_secs(30);
 
 /// Looks until it is dropped.
 pub(super) async fn run(shared: Arc<Shared>, handles: Arc<[Handle]>) {
     let mut ticks = tokio::time::interval(INTERVAL.min(shared.config.flush_interval));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut stopped, mut same_log, mut watchdog) = (Instant::now(), Instant::now(), Watchdog::default());
     loop {
         ticks.tick().await;
-        if let Err(error) = look(&shared, &handles).await {
-            shared.report_not_ready(&format!("the log does not answer: {error}"));
-        } else if let Some(reason) = first_stopped(&shared) {
-            shared.report_not_ready(&reason);
-        } else if let Err(error) = shared.store.ready().await {
-            shared.report_not_ready(&error.to_string());
-        } else {
-            shared.report_ready();
+        let problem = look(&shared, &handles).await.err().map(|error| format!("the log does not answer: {error}"));
+        if problem.is_none() && stopped.elapsed() >= STOPPED {
+            stopped = Instant::now();
+            try_stopped(&shared, &handles).await;
         }
+        if problem.is_none() && same_log.elapsed() >= SAME_LOG {
+            same_log = Instant::now();
+            check_log(&shared, &handles).await;
+        }
+        watchdog.look(&shared, now_ms());
+        report(&shared, problem).await;
+    }
+}
+
+async fn report(shared: &Shared, problem: Option<String>) {
+    if let Some(reason) = problem.or_else(|| first_stopped(shared)) {
+        shared.report_not_ready(&reason);
+    } else if let Err(error) = shared.store.ready().await {
+        shared.report_not_ready(&error.to_string());
+    } else {
+        shared.report_ready();
     }
 }
 
@@ -48,7 +69,59 @@ async fn look(shared: &Arc<Shared>, handles: &Arc<[Handle]>) -> Result<(), LogEr
     Ok(())
 }
 
+/// What stopped a partition may have passed: somebody accepted the gap, or the records are there again.
+async fn try_stopped(shared: &Arc<Shared>, handles: &Arc<[Handle]>) {
+    for handle in handles.iter() {
+        let mut ids = shared.registry.ids_of(handle.index);
+        ids.retain(|id| shared.registry.look(*id, |p| p.stopped().is_some()).unwrap_or(false));
+        if ids.is_empty() {
+            continue;
+        }
+        if let Err(error) = locate::once(shared, handle, &ids).await {
+            tracing::debug!(%error, "stopped partitions cannot be looked up now");
+        }
+    }
+}
+
+/// A record that was counted some time ago must still be what it was. The last one would not do: when the log was
+/// exchanged meanwhile, it may be of the new one.
+async fn check_log(shared: &Arc<Shared>, handles: &Arc<[Handle]>) {
+    for handle in handles.iter() {
+        if let Err(error) = check_partitions(shared, handle).await {
+            tracing::warn!(error, "cannot check now whether the log is still the same");
+        }
+    }
+}
+
+async fn check_partitions(shared: &Arc<Shared>, handle: &Handle) -> Result<(), String> {
+    let known = |id: i32| {
+        let of = shared.registry.look(id, |p| p.is_running().then(|| (p.anchor(), p.newest())));
+        of.flatten().map(|(anchor, newest)| (id, anchor, newest))
+    };
+    let ids = shared.registry.ids_of(handle.index);
+    let known: Vec<(i32, Option<Fingerprint>, Option<Fingerprint>)> = ids.into_iter().filter_map(known).collect();
+    let ids: Vec<i32> = known.iter().map(|(id, ..)| *id).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let (consumer, asked) = (handle.consumer.clone(), ids.clone());
+    let extents = tokio::task::spawn_blocking(move || consumer.extents(&asked)).await.map_err(|e| e.to_string())?;
+    let extents = extents.map_err(|e| e.to_string())?;
+    let anchors = known.iter().filter_map(|(id, anchor, _)| Some((*id, (*anchor)?))).collect();
+    let differing = locate::differing(shared, &extents, anchors).await?;
+    for (id, anchor, newest) in known {
+        match anchor.filter(|_| differing.contains(&id)) {
+            None => _ = shared.registry.update(id, |p| p.same_log(newest)),
+            Some(anchor) if shared.registry.update(id, |p| p.another_log(anchor)) == Some(Next::Locate) => {
+                locate::spawn(shared, handle, vec![id], Duration::ZERO);
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
 fn first_stopped(shared: &Shared) -> Option<String> {
-    let stopped = |id: i32| shared.registry.look(id, |p| p.stopped().map(str::to_owned)).flatten();
+    let stopped = |id: i32| shared.registry.look(id, |p: &Partition| p.stopped().map(str::to_owned)).flatten();
     shared.registry.ids().into_iter().find_map(|id| Some(format!("partition {id} is stopped: {}", stopped(id)?)))
 }

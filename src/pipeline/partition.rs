@@ -10,8 +10,9 @@
 //! - a segment leaves only when every dead letter in it is stored;
 //! - whenever the place is lost, everything that is not stored is dropped: the log still has it.
 
-use super::start::{Located, Start};
-use crate::counter::{Ledger, Segment};
+use super::OnGap;
+use super::start::{Located, Missing, Start};
+use crate::counter::{Fingerprint, Ledger, Segment};
 use crate::store::{Condition, PartitionFlush, PartitionState};
 use crate::window::Watermark;
 use std::collections::{BTreeSet, VecDeque};
@@ -57,8 +58,11 @@ enum Phase {
     Running,
     /// Takes no more records; what is pending is flushed, then `Next` is to be done.
     Draining(Next),
-    /// Does not go on by itself, for this reason.
-    Stopped(String),
+    /// Does not go on by itself, for this reason. It is looked up again now and then: the reason may pass.
+    Stopped {
+        reason: String,
+        missing: Option<String>,
+    },
 }
 
 /// See the module's documentation.
@@ -88,7 +92,10 @@ pub struct Partition {
     watermark: Watermark,
     high_watermark: Option<i64>,
     paused: Option<String>,
-    last_record_ms: Option<i64>,
+    /// The last record that is counted.
+    newest: Option<Fingerprint>,
+    /// The last record that was counted when the log was last seen to be the same.
+    anchor: Option<Fingerprint>,
 }
 
 impl Partition {
@@ -111,13 +118,14 @@ impl Partition {
             watermark: Watermark::NONE,
             high_watermark: None,
             paused: None,
-            last_record_ms: None,
+            newest: None,
+            anchor: None,
         }
     }
 
     /// The look-up is answered.
-    pub fn located(&mut self, located: &Located) -> Next {
-        if self.phase != Phase::Locating {
+    pub fn located(&mut self, located: &Located, on_gap: OnGap) -> Next {
+        if !matches!(self.phase, Phase::Locating | Phase::Stopped { .. }) {
             return Next::Nothing;
         }
         let expected = self.stored.is_some();
@@ -126,18 +134,41 @@ impl Partition {
         self.start_offset = stored.and_then(|s| s.start_offset);
         self.ledger = stored.map(|s| s.ledger).unwrap_or_default();
         self.watermark = stored.and_then(|s| s.watermark_ms).map_or(Watermark::NONE, Watermark::at);
-        self.last_record_ms = stored.and_then(|s| s.fingerprint).map(|f| f.time_ms);
+        self.newest = stored.and_then(|s| s.fingerprint);
         self.high_watermark = Some(located.extent.end);
         match located.start(expected) {
             Start::At(offset) => {
-                self.position = offset;
-                self.phase = Phase::Running;
-                Next::Start(offset)
+                self.anchor = self.anchor.or(self.newest);
+                self.runs_from(offset)
             }
-            Start::Stop(reason) => {
-                self.phase = Phase::Stopped(reason);
-                Next::Nothing
+            Start::Behind(missing) if missing.is_passed(stored.is_some_and(|s| s.gap_accepted), on_gap) => {
+                // What was known of the log may be of another one. The gap is stored before anything behind it.
+                (self.anchor, self.newest) = (None, None);
+                self.pending.push_back(located.across(&missing));
+                self.sealed = true;
+                self.runs_from(missing.resume)
             }
+            Start::Behind(missing) => self.stops(&missing),
+        }
+    }
+
+    fn runs_from(&mut self, offset: i64) -> Next {
+        self.position = offset;
+        self.phase = Phase::Running;
+        Next::Start(offset)
+    }
+
+    fn stops(&mut self, missing: &Missing) -> Next {
+        self.phase = Phase::Stopped { reason: missing.reason(), missing: Some(missing.offsets.clone()) };
+        self.quiet = true;
+        Next::Nothing
+    }
+
+    /// It must not start now, for this reason; instead of [`Partition::located`].
+    pub fn held_up(&mut self, reason: String) {
+        if matches!(self.phase, Phase::Locating | Phase::Stopped { .. }) {
+            self.phase = Phase::Stopped { reason, missing: None };
+            self.quiet = true;
         }
     }
 
@@ -188,7 +219,7 @@ impl Partition {
     pub fn due(&mut self, partitions: i32) -> Option<PartitionFlush> {
         match self.phase {
             Phase::Locating => return None,
-            Phase::Stopped(_) => return std::mem::take(&mut self.quiet).then(|| self.part(None, partitions)),
+            Phase::Stopped { .. } => return std::mem::take(&mut self.quiet).then(|| self.part(None, partitions)),
             Phase::Running | Phase::Draining(_) => {}
         }
         if self.in_flight.is_none() {
@@ -203,7 +234,8 @@ impl Partition {
             let quiet = std::mem::take(&mut self.quiet) && self.phase == Phase::Running;
             return quiet.then(|| Segment { watermark: self.watermark, ..Segment::starting_at(self.position) });
         };
-        let due = first.from < self.flush_to || self.pending.len() > 1 || self.phase != Phase::Running;
+        let full = first.gap.is_some() || self.pending.len() > 1;
+        let due = full || first.from < self.flush_to || self.phase != Phase::Running;
         if !due {
             return None;
         }
@@ -241,10 +273,10 @@ impl Partition {
     }
 
     fn applied(&mut self, sent: &Segment) -> Next {
-        self.start_offset = self.start_offset.or(Some(sent.from));
+        self.start_offset = sent.gap.map(|gap| gap.start_offset).or(self.start_offset).or(Some(sent.from));
         self.stored = Some(sent.to);
         self.ledger.add(&sent.ledger);
-        self.last_record_ms = sent.fingerprint.map(|f| f.time_ms).or(self.last_record_ms);
+        self.newest = sent.fingerprint.or(self.newest);
         self.settled()
     }
 
@@ -269,8 +301,19 @@ impl Partition {
         self.letters.clear();
         match std::mem::replace(&mut self.phase, Phase::Locating) {
             Phase::Draining(Next::Release) => Next::Release,
-            Phase::Running | Phase::Draining(_) | Phase::Stopped(_) | Phase::Locating => Next::Locate,
+            Phase::Running | Phase::Draining(_) | Phase::Stopped { .. } | Phase::Locating => Next::Locate,
         }
+    }
+
+    /// The log was seen to be the same as ever, after `newest` was the last record counted.
+    pub fn same_log(&mut self, newest: Option<Fingerprint>) {
+        self.anchor = newest;
+    }
+
+    /// The log holds another record where `anchor` was: it was made anew behind our back. What is pending may be of
+    /// either.
+    pub fn another_log(&mut self, anchor: Fingerprint) -> Next {
+        if self.anchor == Some(anchor) && self.phase == Phase::Running { self.lost_its_place() } else { Next::Nothing }
     }
 
     /// The client says that the position is not in the log. What was read of it still counts; then the position is
@@ -286,8 +329,8 @@ impl Partition {
 
     fn drain_for(&mut self, next: Next) -> Next {
         match &self.phase {
-            Phase::Locating | Phase::Stopped(_) if next == Next::Release => Next::Release,
-            Phase::Locating | Phase::Stopped(_) | Phase::Draining(Next::Release) => Next::Nothing,
+            Phase::Locating | Phase::Stopped { .. } if next == Next::Release => Next::Release,
+            Phase::Locating | Phase::Stopped { .. } | Phase::Draining(Next::Release) => Next::Nothing,
             Phase::Running | Phase::Draining(_) => {
                 self.generation += 1;
                 self.phase = Phase::Draining(next);
@@ -344,7 +387,7 @@ impl Partition {
     /// Why it is stopped, if it is.
     pub fn stopped(&self) -> Option<&str> {
         match &self.phase {
-            Phase::Stopped(reason) => Some(reason),
+            Phase::Stopped { reason, .. } => Some(reason),
             _ => None,
         }
     }
@@ -352,6 +395,11 @@ impl Partition {
     /// Whether nothing waits for the store.
     pub fn is_settled(&self) -> bool {
         self.pending.is_empty() && self.in_flight.is_none()
+    }
+
+    /// Whether what is read waits for dead letters to be stored.
+    pub fn awaits_letters(&self) -> bool {
+        !self.letters.is_empty()
     }
 
     /// Whether a whole segment waits: a flush is worth it before the next tick.
@@ -370,9 +418,14 @@ impl Partition {
         Some((self.high_watermark? - self.stored.unwrap_or(self.position)).max(0))
     }
 
-    /// Record time of the last counted record, in ms.
-    pub fn last_record_ms(&self) -> Option<i64> {
-        self.last_record_ms
+    /// The last record that is counted.
+    pub fn newest(&self) -> Option<Fingerprint> {
+        self.newest
+    }
+
+    /// A record that was counted, to see by it whether the log is still the same.
+    pub fn anchor(&self) -> Option<Fingerprint> {
+        self.anchor
     }
 
     /// Offsets and records that the ledger does not explain.
@@ -389,13 +442,13 @@ impl Partition {
     }
 
     fn condition(&self, partitions: i32) -> Condition {
-        let (state, reason) = match (&self.phase, &self.paused) {
-            (Phase::Stopped(reason), _) => (PartitionState::Stopped, Some(reason.clone())),
-            (_, Some(reason)) => (PartitionState::Paused, Some(reason.clone())),
-            (_, None) => (PartitionState::Running, None),
+        let (state, reason, missing) = match (&self.phase, &self.paused) {
+            (Phase::Stopped { reason, missing }, _) => (PartitionState::Stopped, Some(reason.clone()), missing.clone()),
+            (_, Some(reason)) => (PartitionState::Paused, Some(reason.clone()), None),
+            (_, None) => (PartitionState::Running, None, None),
         };
         // An answer about the end may be older than what was read since.
         let high_watermark = self.high_watermark.map(|end| end.max(self.stored.unwrap_or(end)).max(self.position));
-        Condition { state, reason, high_watermark, partitions }
+        Condition { state, reason, missing, high_watermark, partitions }
     }
 }

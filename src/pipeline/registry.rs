@@ -100,6 +100,14 @@ impl Registry {
         ids
     }
 
+    /// How many partitions run, this one aside.
+    pub(super) fn running(&self, aside: i32) -> usize {
+        let runs = |owned: &dashmap::mapref::multiple::RefMulti<'_, i32, Owned>| {
+            *owned.key() != aside && owned.partition.is_running()
+        };
+        self.partitions.iter().filter(runs).count()
+    }
+
     /// The partitions that one worker reads, in order.
     pub(super) fn ids_of(&self, worker: usize) -> Vec<i32> {
         let ours = |owned: &dashmap::mapref::multiple::RefMulti<'_, i32, Owned>| owned.worker == worker;

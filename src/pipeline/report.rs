@@ -2,7 +2,7 @@
 
 use super::Shared;
 use super::partition::Partition;
-use crate::counter::{Outcome, Segment};
+use crate::counter::{Dedupe, Outcome, Segment};
 use crate::store::{PartitionFlush, StoreError};
 use crate::telemetry::Role;
 use crate::window::Watermark;
@@ -24,6 +24,14 @@ impl Shared {
     pub(super) fn report_stopped(&self, partition: i32, reason: &str) {
         tracing::error!(partition, reason, "partition stopped");
         self.report_not_ready(&format!("partition {partition} is stopped: {reason}"));
+    }
+
+    pub(super) fn report_stalled(&self, partition: i32, for_ms: i64, waits_for: String) {
+        tracing::warn!(partition, for_seconds = for_ms / 1_000, waits_for, "partition does not get on");
+    }
+
+    pub(super) fn report_stalling(&self, partition: i32, stalls: bool) {
+        self.metrics.partition_stalled.with_label_values(&[&partition.to_string()]).set(i64::from(stalls));
     }
 
     pub(super) fn report_flush_failed(&self, error: &StoreError) {
@@ -53,6 +61,9 @@ impl Shared {
             let of = self.metrics.processed_events_total.with_label_values(&[outcome.name()]);
             of.inc_by(segment.ledger.of(outcome));
         }
+        self.metrics.consumed_records_total.inc_by(segment.ledger.consumed);
+        self.metrics.skipped_offsets_total.inc_by(segment.ledger.skipped);
+        self.metrics.lost_records_total.inc_by(segment.ledger.lost);
         for (counter, events) in self.counters.iter().zip(&segment.counter_events) {
             self.metrics.counter_events_total.with_label_values(&[counter.name()]).inc_by(*events);
         }
@@ -85,8 +96,13 @@ impl Shared {
         self.metrics.partition_paused.with_label_values(&label).set(i64::from(partition.is_paused()));
         let Some(lag) = partition.lag_records() else { return };
         self.metrics.consumer_lag_records.with_label_values(&label).set(lag);
-        let age = partition.last_record_ms().map_or(0.0, |ms| seconds(now_ms - ms).max(0.0));
+        let age = partition.newest().map_or(0.0, |last| seconds(now_ms - last.time_ms).max(0.0));
         self.metrics.consumer_lag_seconds.with_label_values(&label).set(if lag == 0 { 0.0 } else { age });
+    }
+
+    pub(super) fn report_dedupe(&self, partition: i32, dedupe: &Dedupe) {
+        let reach = seconds(dedupe.reaches_back_ms());
+        self.metrics.dedupe_horizon_seconds.with_label_values(&[&partition.to_string()]).set(reach);
     }
 
     /// The partition is another's now: its gauges are not ours to show.
@@ -95,8 +111,10 @@ impl Shared {
         let label = [id.as_str()];
         // A label that was never set cannot be removed, which is fine.
         let _ = self.metrics.partition_stopped.remove_label_values(&label);
+        let _ = self.metrics.partition_stalled.remove_label_values(&label);
         let _ = self.metrics.partition_paused.remove_label_values(&label);
         let _ = self.metrics.consumer_lag_records.remove_label_values(&label);
+        let _ = self.metrics.dedupe_horizon_seconds.remove_label_values(&label);
         let _ = self.metrics.consumer_lag_seconds.remove_label_values(&label);
     }
 

@@ -2,7 +2,7 @@
 //! replies, conflicts, rollbacks, revocations and crashes over a simulated log and store. In the end the store must
 //! hold exactly what the log below its offset adds up to.
 
-use super::{Answer, Located, Merged, Next, Partition, Start};
+use super::{Answer, Located, Merged, Next, OnGap, Partition, Start};
 use crate::counter::{Ledger, Outcome, Segment, Slot};
 use crate::log::Extent;
 use crate::store::{PartitionFlush, StoredPartition};
@@ -42,6 +42,8 @@ impl Store {
             watermark_ms: segment.watermark.ms(),
             fingerprint: None,
             ledger,
+            lost_ms: None,
+            gap_accepted: false,
             condition: part.condition.clone(),
             updated_at_ms: 0,
         });
@@ -92,7 +94,9 @@ impl Processor {
             return;
         }
         let extent = Extent { partition: 0, start: 0, end, committed: None };
-        if let Next::Start(offset) = self.partition.located(&Located { stored: store.partition.clone(), extent }) {
+        if let Next::Start(offset) =
+            self.partition.located(&Located::at(0, store.partition.clone(), extent), OnGap::Stop)
+        {
             self.reading = Some((self.partition.generation(), offset));
         }
     }
@@ -270,12 +274,12 @@ fn located(next: Option<i64>) -> Located {
         assert_eq!(store.flush(&part), Answer::Applied);
         store.partition.unwrap()
     });
-    Located { stored, extent }
+    Located::at(0, stored, extent)
 }
 
 fn running(next: Option<i64>) -> Partition {
     let mut partition = Partition::assigned(0, 1);
-    assert_eq!(partition.located(&located(next)), Next::Start(next.unwrap_or(0)));
+    assert_eq!(partition.located(&located(next), OnGap::Stop), Next::Start(next.unwrap_or(0)));
     partition
 }
 
@@ -309,7 +313,7 @@ fn another_offset_drops_everything_and_looks_the_place_up_again() {
     assert_eq!(partition.answered(Answer::Stored(Some(11))), Next::Locate);
     assert_eq!(partition.pending_cells(), 0);
     assert_eq!(partition.merge(1, batch(12, 13), &[], CAP), Merged::Stale);
-    assert_eq!(partition.located(&located(Some(11))), Next::Start(11));
+    assert_eq!(partition.located(&located(Some(11)), OnGap::Stop), Next::Start(11));
     assert_eq!(partition.merge(partition.generation(), batch(11, 13), &[], CAP), Merged::Accepted);
 }
 
@@ -341,13 +345,13 @@ fn a_partition_read_to_its_end_is_complete_up_to_the_question() {
 fn a_stopped_partition_says_why_and_takes_nothing() {
     let mut partition = Partition::assigned(0, 1);
     let gap = Located { extent: Extent { partition: 0, start: 50, end: 100, committed: None }, ..located(Some(10)) };
-    assert!(matches!(gap.start(false), Start::Stop(_)));
-    assert_eq!(partition.located(&gap), Next::Nothing);
+    assert!(matches!(gap.start(false), Start::Behind(_)));
+    assert_eq!(partition.located(&gap, OnGap::Stop), Next::Nothing);
     assert_eq!(partition.merge(1, batch(50, 51), &[], CAP), Merged::Stale);
     partition.tick();
     let part = partition.due(1).unwrap();
     assert_eq!((part.expected, part.segment), (Some(10), None));
-    assert!(part.condition.reason.unwrap().contains("offsets 10 to 49"));
+    assert!(part.condition.reason.unwrap().contains("offsets 10-49"));
     assert_eq!(partition.revoked(), Next::Release);
 }
 

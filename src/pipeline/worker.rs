@@ -4,7 +4,7 @@
 use super::letters::{LetterBatch, Letters};
 use super::partition::{Merged, Next, Partition};
 use super::{Shared, locate, now_ms};
-use crate::counter::{Counted, Counting, Fingerprint, Segment};
+use crate::counter::{Counted, Counting, Dedupe, Fingerprint, Segment};
 use crate::log::{Consumer, DeadLetter, LogRecord, Notice};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
@@ -25,12 +25,14 @@ const RESTART: Duration = Duration::from_secs(1);
 /// Dead letters that may wait to be stored, in bytes, before reading pauses.
 const LETTER_BYTES: usize = 16 << 20;
 
-/// Where reading of a partition begins, and under which generation its batches are merged.
+/// Where counting of a partition begins, and under which generation its batches are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) partition: i32,
     pub(super) generation: u64,
     pub(super) offset: i64,
+    /// Where reading begins: a dedupe horizon before `offset`, as far as the log has it.
+    pub(super) read_from: i64,
 }
 
 /// Tells a worker to read these partitions from there; it answers an assignment even when it is empty.
@@ -47,6 +49,9 @@ pub(super) struct Handle {
 /// What a worker has read of a partition since its last merge.
 struct Reading {
     place: Place,
+    /// The next offset that is wanted: what lies before it was asked for by nobody.
+    next: i64,
+    dedupe: Dedupe,
     batch: Segment,
     letters: Vec<DeadLetter>,
 }
@@ -92,7 +97,7 @@ impl Worker {
 
     fn obey(&mut self) {
         while let Ok(Start(places)) = self.starts.try_recv() {
-            let positions: Vec<(i32, i64)> = places.iter().map(|p| (p.partition, p.offset)).collect();
+            let positions: Vec<(i32, i64)> = places.iter().map(|p| (p.partition, p.read_from)).collect();
             if let Err(error) = self.handle.consumer.start(&positions) {
                 self.shared.report_log_error("cannot start partitions; they are looked up again", &error.to_string());
                 positions.iter().for_each(|(id, _)| self.displaced(*id, RESTART));
@@ -103,8 +108,13 @@ impl Worker {
                 if self.reading.len() <= index {
                     self.reading.resize_with(index + 1, || None);
                 }
-                let batch = Segment::starting_at(place.offset);
-                self.reading[index] = Some(Reading { place, batch, letters: Vec::new() });
+                self.reading[index] = Some(Reading {
+                    place,
+                    next: place.read_from,
+                    dedupe: Dedupe::new(self.shared.config.dedupe_horizon),
+                    batch: Segment::starting_at(place.offset),
+                    letters: Vec::new(),
+                });
             }
             if let Some(reason) = self.paused {
                 self.pause(&positions.iter().map(|(id, _)| *id).collect::<Vec<_>>(), Some(reason));
@@ -119,8 +129,12 @@ impl Worker {
             let slot = usize::try_from(record.partition).ok().and_then(|index| reading.get_mut(index));
             let Some(slot) = slot else { return };
             let Some(open) = slot.as_mut() else { return };
-            // What lies before the start was asked for by nobody.
-            if record.offset < open.batch.to {
+            if record.offset < open.next {
+                return;
+            }
+            open.next = record.offset + 1;
+            if record.offset < open.place.offset {
+                Counting::remember(record.offset, record.time_ms, record.value, &mut open.dedupe);
                 return;
             }
             count(counting, open, &record);
@@ -249,7 +263,8 @@ fn count(counting: &mut Counting, open: &mut Reading, record: &LogRecord<'_>) {
     // -1 stands for a record without a time: Kafka's own mark for it.
     let time_ms = record.time_ms.unwrap_or(-1);
     open.batch.fingerprint = Some(Fingerprint::of(record.offset, time_ms, record.key, record.value));
-    if let Counted::DeadLetter(error) = counting.count(record.time_ms, record.value, &mut open.batch) {
+    if let Counted::DeadLetter(error) = counting.count(record.time_ms, record.value, &mut open.dedupe, &mut open.batch)
+    {
         open.letters.push(DeadLetter {
             partition: record.partition,
             offset: record.offset,
@@ -273,6 +288,7 @@ fn merge(shared: &Shared, letters: &Letters, slot: &mut Option<Reading>) {
     let dead = std::mem::take(&mut open.letters);
     let offsets: Vec<i64> = dead.iter().map(|letter| letter.offset).collect();
     let place = open.place;
+    shared.report_dedupe(place.partition, &open.dedupe);
     match shared.registry.merge(&place, batch, &offsets, shared.config.flush_cells) {
         (Merged::Accepted, full) => {
             fail::fail_point!("merged", |_| std::process::abort());

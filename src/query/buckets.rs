@@ -118,7 +118,7 @@ impl<'a> Question<'a> {
                 end,
                 is_final: complete_until_ms.is_some_and(|until| end.saturating_mul(1_000) <= until),
                 // A counter that the store does not know never counted anything.
-                partial: since.is_none_or(|since| *start < since),
+                partial: since.is_none_or(|since| *start < since) || partitions.is_incomplete(*start, end),
                 total: stored.total,
                 other: stored.other,
                 keys: self.ranked(stored),

@@ -29,7 +29,9 @@ pub(super) fn row(partitions: i32, watermark_ms: i64, updated_at_ms: i64) -> Sto
         watermark_ms: Some(watermark_ms),
         fingerprint: None,
         ledger: Ledger { consumed: 10, counted: 10, ..Ledger::default() },
-        condition: Condition { state, reason: None, high_watermark: Some(10), partitions },
+        lost_ms: None,
+        gap_accepted: false,
+        condition: Condition { state, reason: None, missing: None, high_watermark: Some(10), partitions },
         updated_at_ms,
     }
 }
@@ -85,6 +87,10 @@ impl CounterStore for Fake {
         self.answer("partitions")?;
         let rows = self.rows.lock().unwrap();
         Ok(partitions.iter().map(|n| rows.get(n).cloned()).collect())
+    }
+
+    async fn accept_gap(&self, _: &str, _: i32, _: Option<i64>) -> Result<(), StoreError> {
+        unreachable!("the query side accepts nothing")
     }
 
     async fn key_count(&self, counter: &str, window: &str, starts: &[i64]) -> Result<u64, StoreError> {

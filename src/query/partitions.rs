@@ -32,6 +32,12 @@ impl Partitions {
         watermarks?.into_iter().min()
     }
 
+    /// Whether records of this range, in unix seconds, may be among those that were lost.
+    pub(super) fn is_incomplete(&self, start: i64, end: i64) -> bool {
+        let lost = self.0.iter().flatten().filter_map(|row| row.lost_ms);
+        lost.into_iter().any(|(from, until)| start.saturating_mul(1_000) <= until && from < end.saturating_mul(1_000))
+    }
+
     /// When the partition that was written the longest ago was written, in ms.
     pub(super) fn data_as_of_ms(&self) -> Option<i64> {
         self.0.iter().flatten().map(|row| row.updated_at_ms).min()

@@ -6,7 +6,7 @@ use super::{
     Condition, CounterStore, Flush, Flushed, Keys, Layout, PartitionFlush, PartitionState, Read, StoreError,
     StoredBucket,
 };
-use crate::counter::{Fingerprint, Ledger, Segment, Slot, Spec, WindowSpec};
+use crate::counter::{Fingerprint, Gap, Ledger, Segment, Slot, Spec, WindowSpec};
 use crate::window::Watermark;
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub(super) fn specs() -> Vec<Spec> {
 }
 
 pub(super) fn running() -> Condition {
-    Condition { state: PartitionState::Running, reason: None, high_watermark: Some(50), partitions: 4 }
+    Condition { state: PartitionState::Running, reason: None, missing: None, high_watermark: Some(50), partitions: 4 }
 }
 
 /// A range of offsets whose events all add to one bucket of `views` per key.
@@ -230,6 +230,7 @@ async fn a_condition_alone_moves_no_offset(bench: &dyn Bench) {
     let store = bench.store(specs()).await;
     let mut stopped = part(0, None, None);
     stopped.condition = Condition {
+        missing: Some("5-9".to_owned()),
         state: PartitionState::Stopped,
         reason: Some("offsets 3 to 7 are gone".into()),
         high_watermark: None,
@@ -248,6 +249,42 @@ async fn a_condition_alone_moves_no_offset(bench: &dyn Bench) {
     assert_eq!((stored.start_offset, stored.next_offset), (Some(3), Some(5)));
     assert_eq!(stored.condition.state, PartitionState::Stopped);
     assert_eq!(stored.condition.high_watermark, Some(50), "an unknown end leaves the last known one");
+}
+
+async fn a_gap_is_accepted_at_its_offset_crossed_and_noted(bench: &dyn Bench) {
+    let store = bench.store(specs()).await;
+    let stored = async || store.partitions(TOPIC, &[0]).await.unwrap().remove(0).unwrap();
+    applied(&*store, vec![part(0, None, Some(segment(0, 10, &[("/a", 10)])))]).await;
+    store.accept_gap(TOPIC, 0, Some(9)).await.unwrap();
+    assert!(!stored().await.gap_accepted, "that was another gap");
+    store.accept_gap(TOPIC, 0, Some(10)).await.unwrap();
+    assert!(stored().await.gap_accepted);
+    let gap = Gap { start_offset: -13, missing_ms: (70, 90) };
+    applied(&*store, vec![part(0, Some(10), Some(Segment::across(gap, 10, 2, 5)))]).await;
+    let behind = stored().await;
+    assert_eq!((behind.start_offset, behind.next_offset, behind.ledger.lost), (Some(-13), Some(2), 5));
+    assert_eq!((behind.fingerprint, behind.gap_accepted, behind.lost_ms), (None, false, Some((70, 90))));
+    assert_eq!(behind.ledger.unaccounted(2 + 13), 0);
+    applied(&*store, vec![part(0, Some(2), Some(segment(2, 4, &[("/a", 2)])))]).await;
+    let gap = Gap { start_offset: -13, missing_ms: (80, 800) };
+    applied(&*store, vec![part(0, Some(4), Some(Segment::across(gap, 4, 6, 2)))]).await;
+    assert_eq!(stored().await.lost_ms, Some((70, 800)));
+    let backwards = Segment { to: 3, ..Segment::starting_at(6) };
+    let refused = store.flush(&flush(vec![part(0, Some(6), Some(backwards))])).await;
+    assert!(matches!(refused, Err(StoreError::Contradiction(_))), "only a gap leads back");
+}
+
+async fn a_gap_where_nothing_was_counted_is_accepted_too(bench: &dyn Bench) {
+    let store = bench.store(specs()).await;
+    let mut stopped = part(0, None, None);
+    stopped.condition.missing = Some("0-6".into());
+    applied(&*store, vec![stopped]).await;
+    store.accept_gap(TOPIC, 0, None).await.unwrap();
+    assert!(store.partitions(TOPIC, &[0]).await.unwrap()[0].as_ref().unwrap().gap_accepted);
+    let gap = Gap { start_offset: 0, missing_ms: (0, 90) };
+    applied(&*store, vec![part(0, None, Some(Segment::across(gap, 0, 7, 7)))]).await;
+    let behind = store.partitions(TOPIC, &[0]).await.unwrap().remove(0).unwrap();
+    assert_eq!((behind.start_offset, behind.next_offset, behind.condition.missing), (Some(0), Some(7), None));
 }
 
 async fn the_watermark_rises_without_records_and_never_falls(bench: &dyn Bench) {
@@ -425,6 +462,8 @@ suite! {
     what_is_past_its_retention_is_left_out_but_stays_counted,
     a_bucket_expires_after_its_retention_however_often_it_is_flushed,
     a_condition_alone_moves_no_offset,
+    a_gap_is_accepted_at_its_offset_crossed_and_noted,
+    a_gap_where_nothing_was_counted_is_accepted_too,
     the_watermark_rises_without_records_and_never_falls,
     counts_and_offsets_above_two_to_the_53_are_exact,
     keys_are_any_text,

@@ -6,6 +6,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use super::gap::accepted_at;
 use super::layout::{self, Place};
 use super::merged::{cells, merged};
 use super::{CounterStore, Flush, Flushed, Layout, Read, StoreError, StoredBucket, StoredCounter, StoredPartition};
@@ -203,6 +204,11 @@ impl CounterStore for EmbeddedStore {
     async fn partitions(&self, topic: &str, partitions: &[i32]) -> Result<Vec<Option<StoredPartition>>, StoreError> {
         let (topic, partitions) = (topic.to_owned(), partitions.to_vec());
         self.ask(move |connection| partitions.iter().map(|n| tables::partition(connection, &topic, *n)).collect()).await
+    }
+
+    async fn accept_gap(&self, topic: &str, partition: i32, next_offset: Option<i64>) -> Result<(), StoreError> {
+        let (topic, at) = (topic.to_owned(), accepted_at(next_offset));
+        self.write(move |connection| flush::accept_gap(connection, &topic, partition, &at)).await
     }
 
     async fn key_count(&self, counter: &str, window: &str, starts: &[i64]) -> Result<u64, StoreError> {

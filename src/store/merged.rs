@@ -99,9 +99,13 @@ fn check(flush: &Flush, shards: u32) -> Result<(), StoreError> {
 fn check_part(part: &PartitionFlush) -> Result<(), StoreError> {
     let Some(segment) = &part.segment else { return Ok(()) };
     let (partition, from, to) = (part.partition, segment.from, segment.to);
-    if from < 0 || from > to || part.expected.is_some_and(|expected| expected != from) {
+    let backwards = from > to && segment.gap.is_none();
+    if from < 0 || to < 0 || backwards || part.expected.is_some_and(|expected| expected != from) {
         let expected = part.expected;
         return contradiction(format!("partition {partition}: [{from}, {to}) does not follow {expected:?}"));
+    }
+    if segment.gap.is_some() && !segment.deltas.is_empty() {
+        return contradiction(format!("partition {partition}: a gap that counts"));
     }
     if segment.ledger.fields().iter().any(|(_, n)| *n > LARGEST) {
         return contradiction(format!("partition {partition}: a ledger of {:?} is impossible", segment.ledger));

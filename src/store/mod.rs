@@ -9,6 +9,7 @@ mod config;
 mod conformance;
 mod embedded;
 mod error;
+mod gap;
 mod layout;
 mod merged;
 #[cfg(test)]
@@ -63,6 +64,8 @@ pub struct Condition {
     pub state: PartitionState,
     /// Why it is paused or stopped.
     pub reason: Option<String>,
+    /// While it is stopped because records are gone: which offsets, like "100-249". `accept_gap` lets it go on.
+    pub missing: Option<String>,
     /// End of the partition in the log, if known.
     pub high_watermark: Option<i64>,
     /// How many partitions the topic has.
@@ -121,6 +124,10 @@ pub struct StoredPartition {
     pub fingerprint: Option<Fingerprint>,
     /// Where every offset went.
     pub ledger: Ledger,
+    /// Between which times, in ms, records were lost in gaps that somebody accepted.
+    pub lost_ms: Option<(i64, i64)>,
+    /// Somebody accepts the gap at `next_offset`.
+    pub gap_accepted: bool,
     /// How it was at the last flush.
     pub condition: Condition,
     /// When that was, in ms.
@@ -213,6 +220,12 @@ pub trait CounterStore: Send + Sync {
     /// # Errors
     /// When the store is away, or holds something that is no partition.
     async fn partitions(&self, topic: &str, partitions: &[i32]) -> Result<Vec<Option<StoredPartition>>, StoreError>;
+
+    /// Lets a partition that is stopped at this offset go on behind the records that are gone.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn accept_gap(&self, topic: &str, partition: i32, next_offset: Option<i64>) -> Result<(), StoreError>;
 
     /// How many keys these buckets hold together: what a `read` of all of them would cost.
     ///

@@ -15,6 +15,7 @@ mod tests;
 
 pub use about::About;
 
+use super::gap::accepted_at;
 use super::layout::{self, Place};
 use super::{
     CounterStore, Flush, Flushed, Layout, Read, RedisConfig, StoreError, StoredBucket, StoredCounter, StoredPartition,
@@ -109,6 +110,13 @@ impl CounterStore for RedisStore {
             self.lay_again().await?;
         }
         Ok(stored)
+    }
+
+    async fn accept_gap(&self, topic: &str, partition: i32, next_offset: Option<i64>) -> Result<(), StoreError> {
+        let shard = u32::try_from(partition).unwrap_or_default() % self.shards;
+        let mut set = cmd("HSET");
+        set.arg(self.names.partition(shard, topic, partition)).arg("gap_accepted").arg(accepted_at(next_offset));
+        self.link.command::<i64>(&set).await.map(drop)
     }
 
     async fn key_count(&self, counter: &str, window: &str, starts: &[i64]) -> Result<u64, StoreError> {

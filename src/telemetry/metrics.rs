@@ -98,6 +98,14 @@ catalogue! {
     consumer_lag_seconds: GaugeVec("partition"),
     /// Records processed, by outcome, once they are in the store.
     processed_events_total: IntCounterVec("outcome", OUTCOMES),
+    /// Records read and counted, once they are in the store; as many as all outcomes together.
+    consumed_records_total: IntCounter,
+    /// Offsets without a record (control records, compaction), once they are passed in the store.
+    skipped_offsets_total: IntCounter,
+    /// Records that were gone before they could be counted, in gaps that somebody accepted.
+    lost_records_total: IntCounter,
+    /// Seconds that the dedupe horizon reaches back, by partition.
+    dedupe_horizon_seconds: GaugeVec("partition"),
     /// Records and offsets that the ledger does not explain. Anything but 0 is a bug.
     unaccounted_events: IntGauge,
     /// Seconds by which the lowest watermark of this process's partitions is behind the clock.
@@ -124,6 +132,8 @@ catalogue! {
     dead_letter_retries_total: IntCounter,
     /// 1 while a partition is stopped, by partition; the reason is in /api/v1/status.
     partition_stopped: IntGaugeVec("partition"),
+    /// 1 while a partition with records to count has not got on for 30 seconds; the log says what it waits for.
+    partition_stalled: IntGaugeVec("partition"),
     /// 1 while a partition waits because too much is pending, by partition.
     partition_paused: IntGaugeVec("partition"),
     /// Requests that the query side answered, by status code.

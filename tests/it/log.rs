@@ -271,15 +271,15 @@ async fn an_assignment_may_take_long_and_a_revocation_finds_partitions_that_neve
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_seek_no_older_record_comes() {
-    let (_, log) = log(kafka().await, "seek").await;
+async fn after_a_new_start_no_older_record_comes() {
+    let (_, log) = log(kafka().await, "again").await;
     log.append(events(4_000)).await.unwrap();
     tokio::task::block_in_place(|| {
         let mut member = Member::join(&log);
         for round in 0..20 {
             drive("some records", &mut [&mut member], |m| m[0].read.iter().any(|(p, _)| *p == 0));
             let to = (round * 7) % 20;
-            member.consumer.seek(0, to).unwrap();
+            member.consumer.start(&[(0, to)]).unwrap();
             member.read.clear();
             member.next.remove(&0);
             drive("the place", &mut [&mut member], |m| m[0].read.iter().any(|(p, _)| *p == 0));
@@ -291,7 +291,7 @@ async fn after_a_seek_no_older_record_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pause_loses_nothing_and_outlasts_a_seek() {
+async fn a_pause_loses_nothing() {
     let (_, log) = log(kafka().await, "pause").await;
     log.append(events(4_000)).await.unwrap();
     tokio::task::block_in_place(|| {
@@ -299,8 +299,6 @@ async fn a_pause_loses_nothing_and_outlasts_a_seek() {
         drive("some records", &mut [&mut member], |m| !m[0].read.is_empty());
         let all: Vec<i32> = member.ours.iter().copied().collect();
         member.consumer.pause(&all).unwrap();
-        let place = member.next.get(&all[0]).copied().unwrap_or(0);
-        member.consumer.seek(all[0], place).unwrap();
         let before = member.read.len();
         (0..20).for_each(|_| member.step());
         assert_eq!(member.read.len(), before, "paused");
@@ -318,7 +316,7 @@ async fn a_place_that_the_log_does_not_hold_is_said_and_can_be_left() {
     tokio::task::block_in_place(|| {
         let mut member = Member::join(&log);
         drive("all records", &mut [&mut member], |m| m[0].read.len() == 100);
-        member.consumer.seek(1, 1_000_000).unwrap();
+        member.consumer.start(&[(1, 1_000_000)]).unwrap();
         drive("the error", &mut [&mut member], |m| m[0].notices.contains(&Notice::OutOfRange(None)));
         member.read.clear();
         member.consumer.start(&[(1, 0)]).unwrap();

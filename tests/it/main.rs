@@ -8,6 +8,7 @@
 
 mod away;
 mod bad_input;
+mod chaos;
 mod cluster;
 mod compose;
 mod config;

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 /// What to recount, and what of it is worth keeping in memory.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Scope {
+    /// How many offsets back an event id is looked for.
+    pub(super) dedupe_horizon: i64,
     /// How far past its record an event's time may lie.
     pub(super) max_ahead_ms: i64,
     /// Buckets kept no longer than this, in unix seconds, are left out.
@@ -30,6 +32,7 @@ pub(super) struct Cells {
 pub(super) struct Outcomes {
     pub(super) consumed: u64,
     pub(super) counted: u64,
+    pub(super) duplicate: u64,
     pub(super) filtered: u64,
     pub(super) expired: u64,
     pub(super) dead_lettered: u64,
@@ -51,12 +54,14 @@ pub(super) struct Recount {
     scope: Scope,
     pub(super) buckets: HashMap<Bucket, Cells>,
     pub(super) partitions: BTreeMap<i32, Outcomes>,
+    /// For each partition the last offset of every event id, for a horizon at least.
+    ids: BTreeMap<i32, HashMap<String, i64>>,
 }
 
 impl Recount {
     pub(super) fn new(specs: &[Spec], scope: Scope) -> Recount {
         let plans = specs.iter().map(Plan::of).collect();
-        Recount { plans, scope, buckets: HashMap::new(), partitions: BTreeMap::new() }
+        Recount { plans, scope, ..Recount::default() }
     }
 
     /// All windows in scope: the counter's and the window's place, size and retention in seconds.
@@ -74,15 +79,38 @@ impl Recount {
         start + size + keep
     }
 
+    /// Notes an event id and answers whether it stood at most a horizon before.
+    fn repeats(&mut self, partition: i32, offset: i64, id: Option<&str>) -> bool {
+        let horizon = self.scope.dedupe_horizon;
+        let Some(id) = id.filter(|_| horizon > 0) else { return false };
+        let ids = self.ids.entry(partition).or_default();
+        if ids.len() as i64 > 2 * horizon + 1_000 {
+            ids.retain(|_, last| offset - *last <= horizon);
+        }
+        ids.insert(id.to_owned(), offset).is_some_and(|last| offset - last <= horizon)
+    }
+
+    /// Notes a record that lies before all that is recounted.
+    pub(super) fn remember(&mut self, partition: i32, offset: i64, time_ms: Option<i64>, value: Option<&[u8]>) {
+        let told = time_ms.and(value.and_then(Told::read));
+        self.repeats(partition, offset, told.and_then(|told| told.event_id).as_deref());
+    }
+
     /// Takes one record in.
-    pub(super) fn record(&mut self, partition: i32, time_ms: Option<i64>, value: Option<&[u8]>) {
+    pub(super) fn record(&mut self, partition: i32, offset: i64, time_ms: Option<i64>, value: Option<&[u8]>) {
         let told = time_ms.zip(value.and_then(Told::read));
+        let id = told.as_ref().and_then(|(_, told)| told.event_id.as_deref());
+        let repeats = self.repeats(partition, offset, id);
         let outcomes = self.partitions.entry(partition).or_default();
         outcomes.consumed += 1;
         let Some((record_ms, told)) = told else {
             outcomes.dead_lettered += 1;
             return;
         };
+        if repeats {
+            outcomes.duplicate += 1;
+            return;
+        }
         let (mut wanted, mut counted) = (false, false);
         let at_ms = told.counts_at(record_ms, self.scope.max_ahead_ms);
         for (index, plan) in self.plans.iter().enumerate() {

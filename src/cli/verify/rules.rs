@@ -27,6 +27,7 @@ const PAYLOAD_DEPTH: usize = 32;
 #[derive(Debug)]
 pub(super) struct Told<'a> {
     pub(super) event_type: String,
+    pub(super) event_id: Option<String>,
     user_id: Option<String>,
     session_id: Option<String>,
     time_ms: Option<i64>,
@@ -44,7 +45,7 @@ impl<'a> Told<'a> {
         if event_type.chars().any(char::is_control) {
             return None;
         }
-        fields.text(&["event_id", "id", "message_id"], 1, 128)?;
+        let event_id = fields.text(&["event_id", "id", "message_id"], 1, 128)?;
         fields.version()?;
         let (timestamp, received) = (fields.time("timestamp")?, fields.time("received_at")?);
         let payload = fields.object(&["payload", "properties"])?;
@@ -53,6 +54,7 @@ impl<'a> Told<'a> {
         }
         Some(Told {
             event_type,
+            event_id,
             user_id: fields.text(&["user_id"], 0, 256)?,
             session_id: fields.text(&["session_id"], 0, 256)?,
             time_ms: timestamp.or(received),

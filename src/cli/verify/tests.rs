@@ -3,7 +3,7 @@
 use super::run::{Report, verify};
 use crate::cli::now_s;
 use crate::config::Config;
-use crate::counter::{Counted, Counters, Counting, Segment, Timing};
+use crate::counter::{Counted, Counters, Counting, Dedupe, Segment, Timing};
 use crate::embedded::EmbeddedFile;
 use crate::log::{self, EmbeddedLog, EventLog, NewRecord, scan_embedded};
 use crate::store::{self, Condition, CounterStore, EmbeddedStore, Flush, Layout, PartitionFlush, PartitionState};
@@ -43,16 +43,17 @@ async fn counted(config: &Config) -> u64 {
     let layout = Layout { topic: topic.clone(), group: "g".into(), counters: config.counters.clone() };
     store.prepare(&layout, now_s()).await.unwrap();
     let mut counting = Counting::new(counters, Timing { lateness_ms: 5_000, max_ahead_ms: 60_000 });
-    let mut segment = Segment::starting_at(0);
+    let (mut dedupe, mut segment) = (Dedupe::new(200_000), Segment::starting_at(0));
     let mut letters = 0;
     scan_embedded(&config.embedded.path, 0, 1_900, &mut |record| {
         segment.consume(record.offset);
-        let counted = counting.count(record.time_ms, record.value, &mut segment);
+        let counted = counting.count(record.time_ms, record.value, &mut dedupe, &mut segment);
         letters += u64::from(matches!(counted, Counted::DeadLetter(_)));
     })
     .unwrap();
     assert!(letters > 0 && segment.ledger.counted > 1_800);
-    let condition = Condition { state: PartitionState::Running, reason: None, high_watermark: None, partitions: 1 };
+    let condition =
+        Condition { state: PartitionState::Running, reason: None, missing: None, high_watermark: None, partitions: 1 };
     let part = PartitionFlush { partition: 0, expected: None, segment: Some(Arc::new(segment)), condition };
     store.flush(&Flush { shard: 0, topic, now_ms, parts: vec![part] }).await.unwrap();
     1_900

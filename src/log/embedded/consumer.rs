@@ -121,14 +121,6 @@ impl Consumer for EmbeddedConsumer {
         Ok(())
     }
 
-    fn seek(&self, partition: i32, offset: i64) -> Result<(), LogError> {
-        let mut state = self.state();
-        if partition == PARTITION && state.assigned {
-            state.next = Some(offset);
-        }
-        Ok(())
-    }
-
     fn pause(&self, partitions: &[i32]) -> Result<(), LogError> {
         self.state().paused |= partitions.contains(&PARTITION);
         Ok(())

@@ -5,7 +5,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-use super::{Consumer, DeadLetter, EventLog, LogError, LogRecord, NewRecord, Stored};
+use super::{Consumer, DeadLetter, EventLog, KeptRecord, LogError, LogRecord, NewRecord, Stored};
 use crate::embedded::{Config, EmbeddedFile, open_read_only, used_bytes};
 use crate::telemetry::Metrics;
 use async_trait::async_trait;
@@ -109,6 +109,16 @@ impl Inner {
         Err(LogError::Full { max_bytes: self.max_bytes })
     }
 
+    /// Asks the file by a connection of its own, beside everything else.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, LogError> {
+        let file = self.file.clone();
+        let asked = tokio::task::spawn_blocking(move || Ok::<T, LogError>(question(&file.reader()?)?));
+        asked.await.map_err(|e| LogError::Client(e.to_string()))?
+    }
+
     async fn append(self: &Arc<Self>, records: Vec<NewRecord>) -> Result<(), LogError> {
         if self.room().is_err() {
             let used = self.file.write(used_bytes).await?;
@@ -171,6 +181,17 @@ impl EventLog for EmbeddedLog {
 
     async fn partitions(&self) -> Result<i32, LogError> {
         Ok(1)
+    }
+
+    async fn records(&self, places: &[(i32, i64)]) -> Result<Vec<Option<KeptRecord>>, LogError> {
+        let places = places.to_vec();
+        self.inner
+            .ask(move |connection| places.iter().map(|(_, offset)| schema::record(connection, *offset)).collect())
+            .await
+    }
+
+    async fn first_after(&self, _: i32, time_ms: i64) -> Result<Option<i64>, LogError> {
+        self.inner.ask(move |connection| schema::first_after(connection, time_ms)).await
     }
 
     fn consumer(&self) -> Result<Arc<dyn Consumer>, LogError> {

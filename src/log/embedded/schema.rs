@@ -1,7 +1,7 @@
 //! The tables of the embedded log, and every statement on them.
 
 use crate::log::dead_letter::error_text;
-use crate::log::{DeadLetter, LogRecord, NewRecord};
+use crate::log::{DeadLetter, KeptRecord, LogRecord, NewRecord};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
@@ -92,6 +92,23 @@ pub(super) fn read(
         }
     }
     Ok(count)
+}
+
+/// The record at this offset, if there is one.
+pub(super) fn record(connection: &Connection, offset: i64) -> Result<Option<KeptRecord>> {
+    let mut found = None;
+    read(connection, (offset, offset.saturating_add(1)), 1, &mut |record| {
+        let (key, value) = (record.key.map(<[u8]>::to_vec), record.value.map(<[u8]>::to_vec));
+        found = Some(KeptRecord { time_ms: record.time_ms, key, value });
+        true
+    })?;
+    Ok(found)
+}
+
+/// The offset of the first record that is younger than a time.
+pub(super) fn first_after(connection: &Connection, time_ms: i64) -> Result<Option<i64>> {
+    let mut statement = connection.prepare_cached("SELECT min(offset) FROM records WHERE time_ms > ?1")?;
+    statement.query_row([time_ms], |row| row.get(0))
 }
 
 fn bytes(value: ValueRef<'_>) -> Option<&[u8]> {

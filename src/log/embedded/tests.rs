@@ -72,7 +72,7 @@ async fn what_is_appended_is_read_in_order_from_offset_zero() {
 }
 
 #[tokio::test]
-async fn batches_seeks_and_pauses() {
+async fn batches_new_places_and_pauses() {
     let fixture = Fixture::new();
     let log = fixture.open().await;
     log.append(events(0..5)).await.unwrap();
@@ -80,14 +80,28 @@ async fn batches_seeks_and_pauses() {
     assert_eq!(poll(&*consumer, 2).0, [0, 1]);
     consumer.pause(&[0]).unwrap();
     assert_eq!(poll(&*consumer, 9).0, [0_i64; 0]);
-    consumer.seek(0, 1).unwrap();
-    assert_eq!(poll(&*consumer, 9).0, [0_i64; 0]);
     consumer.resume(&[0]).unwrap();
+    assert_eq!(poll(&*consumer, 1).0, [2]);
+    consumer.pause(&[0]).unwrap();
+    consumer.start(&[(0, 1)]).unwrap();
     assert_eq!(poll(&*consumer, 9).0, [1, 2, 3, 4]);
     consumer.release(&[0]).unwrap();
-    consumer.seek(0, 0).unwrap();
     consumer.start(&[(0, 4)]).unwrap();
     assert_eq!(poll(&*consumer, 9), (vec![4], vec![]));
+}
+
+#[tokio::test]
+async fn single_records_are_looked_up_by_place_and_by_time() {
+    let fixture = Fixture::new();
+    let log = fixture.open().await;
+    log.append(events(0..3)).await.unwrap();
+    let found = log.records(&[(0, 1)]).await.unwrap().remove(0).unwrap();
+    let value = std::str::from_utf8(found.value.as_deref().unwrap()).unwrap().to_owned();
+    assert_eq!(value.as_bytes(), events(1..2)[0].value);
+    assert_eq!(log.records(&[(0, 3)]).await.unwrap(), [None]);
+    let time = found.time_ms.unwrap();
+    assert_eq!(log.first_after(0, time - 1_000_000).await.unwrap(), Some(0));
+    assert_eq!(log.first_after(0, time + 1_000_000).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -316,17 +316,6 @@ impl Consumer for KafkaConsumer {
         self.resume(&partitions)
     }
 
-    fn seek(&self, partition: i32, offset: i64) -> Result<(), LogError> {
-        let client = self.client()?;
-        let mut members = client.context().members();
-        if !members.is_started(partition) {
-            return Ok(());
-        }
-        let placed = members.place(&[(partition, offset)]);
-        drop(members);
-        self.place(&client, &placed)
-    }
-
     fn pause(&self, partitions: &[i32]) -> Result<(), LogError> {
         let client = self.client()?;
         let context = client.context();

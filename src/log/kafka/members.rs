@@ -100,6 +100,7 @@ impl Membership {
         partitions.iter().copied().filter(|partition| self.started.remove(partition)).collect()
     }
 
+    #[cfg(test)]
     pub(super) fn is_started(&self, partition: i32) -> bool {
         self.started.contains(&partition)
     }

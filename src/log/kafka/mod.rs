@@ -10,7 +10,7 @@ mod topics;
 pub use scan::scan;
 
 use super::dead_letter::{self, Cut, KEEP};
-use super::{Consumer, DeadLetter, EventLog, KafkaConfig, LogError, NewRecord, Stored};
+use super::{Consumer, DeadLetter, EventLog, KafkaConfig, KeptRecord, LogError, NewRecord, Stored};
 use crate::telemetry::Metrics;
 use async_trait::async_trait;
 use consumer::KafkaConsumer;
@@ -172,6 +172,18 @@ impl EventLog for KafkaLog {
 
     async fn partitions(&self) -> Result<i32, LogError> {
         self.look(&self.config.topic).await?.ok_or_else(|| LogError::NoTopic(self.config.topic.clone()))
+    }
+
+    async fn records(&self, places: &[(i32, i64)]) -> Result<Vec<Option<KeptRecord>>, LogError> {
+        let (config, metrics, places) = (self.config.clone(), self.metrics.clone(), places.to_vec());
+        let read = tokio::task::spawn_blocking(move || scan::records(&config, metrics, &places));
+        read.await.map_err(|e| LogError::Client(e.to_string()))?
+    }
+
+    async fn first_after(&self, partition: i32, time_ms: i64) -> Result<Option<i64>, LogError> {
+        let (config, metrics) = (self.config.clone(), self.metrics.clone());
+        let asked = tokio::task::spawn_blocking(move || scan::first_after(&config, metrics, partition, time_ms));
+        asked.await.map_err(|e| LogError::Client(e.to_string()))?
     }
 
     fn consumer(&self) -> Result<Arc<dyn Consumer>, LogError> {

@@ -1,14 +1,15 @@
-//! Reading a range of a partition beside the consumer group.
+//! Reading beside the consumer group: a range of a partition, or single records.
 
 use super::context::{Complaints, settings};
 use super::topics::ANSWER;
-use crate::log::{KafkaConfig, LogError, LogRecord};
+use crate::log::{KafkaConfig, KeptRecord, LogError, LogRecord};
 use crate::telemetry::Metrics;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::Message as _;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -74,6 +75,67 @@ pub fn scan(
         }
     }
     Err(failed(format!("partition {partition}: no record and no end for {SILENCE:?}")))
+}
+
+/// The records at these places; see [`crate::log::EventLog::records`]. Blocks.
+pub(super) fn records(
+    config: &KafkaConfig,
+    metrics: Arc<Metrics>,
+    places: &[(i32, i64)],
+) -> Result<Vec<Option<KeptRecord>>, LogError> {
+    let wanted: BTreeMap<i32, i64> = places.iter().copied().collect();
+    let mut found: BTreeMap<i32, Option<KeptRecord>> = BTreeMap::new();
+    let failed = |reason: String| LogError::Kafka { brokers: config.brokers.clone(), reason };
+    let client = reader(config, metrics)?;
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in &wanted {
+        let placed = list.add_partition_offset(&config.topic, *partition, Offset::Offset(*offset));
+        placed.map_err(|e| failed(e.to_string()))?;
+    }
+    client.assign(&list).map_err(|e| failed(e.to_string()))?;
+    let begun = Instant::now();
+    while found.len() < wanted.len() {
+        if begun.elapsed() >= SILENCE {
+            return Err(failed(format!("no answer for single records for {SILENCE:?}")));
+        }
+        match client.poll(ANSWER) {
+            None => {}
+            Some(Err(KafkaError::PartitionEOF(partition))) => _ = found.entry(partition).or_insert(None),
+            Some(Err(error)) => match error.rdkafka_error_code() {
+                Some(Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve) => {}
+                _ => return Err(failed(error.to_string())),
+            },
+            Some(Ok(message)) => {
+                let is_it = wanted.get(&message.partition()) == Some(&message.offset());
+                let record = is_it.then(|| kept(&super::consumer::record(&message)));
+                found.entry(message.partition()).or_insert(record);
+            }
+        }
+    }
+    Ok(places.iter().map(|(partition, _)| found.get(partition).cloned().flatten()).collect())
+}
+
+fn kept(record: &LogRecord<'_>) -> KeptRecord {
+    let (key, value) = (record.key.map(<[u8]>::to_vec), record.value.map(<[u8]>::to_vec));
+    KeptRecord { time_ms: record.time_ms, key, value }
+}
+
+/// The first offset after a time; see [`crate::log::EventLog::first_after`]. Blocks.
+pub(super) fn first_after(
+    config: &KafkaConfig,
+    metrics: Arc<Metrics>,
+    partition: i32,
+    time_ms: i64,
+) -> Result<Option<i64>, LogError> {
+    let failed = |e: KafkaError| LogError::Kafka { brokers: config.brokers.clone(), reason: e.to_string() };
+    let client = reader(config, metrics)?;
+    let mut list = TopicPartitionList::new();
+    let younger = Offset::Offset(time_ms.saturating_add(1));
+    list.add_partition_offset(&config.topic, partition, younger).map_err(failed)?;
+    let answer = client.offsets_for_times(list, ANSWER).map_err(failed)?;
+    let Some(element) = answer.find_partition(&config.topic, partition) else { return Ok(None) };
+    element.error().map_err(failed)?;
+    Ok(if let Offset::Offset(offset) = element.offset() { Some(offset) } else { None })
 }
 
 fn reader(config: &KafkaConfig, metrics: Arc<Metrics>) -> Result<BaseConsumer<Context>, LogError> {

@@ -1,3 +1,4 @@
+use crate::counter::Gap;
 use crate::store::merged::Addition;
 use crate::store::{Flush, Flushed, PartitionFlush};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -81,17 +82,26 @@ fn note_condition(connection: &Connection, flush: &Flush, part: &PartitionFlush)
     let (state, high_watermark) = (condition.state.name(), condition.high_watermark);
     let values =
         params![flush.topic, part.partition, condition.partitions, state, reason, flush.now_ms, high_watermark];
-    upsert.execute(values).map(drop)
+    upsert.execute(values)?;
+    let mut missing = connection.prepare_cached(match &condition.missing {
+        Some(_) => {
+            "INSERT INTO store_gap (topic, partition, missing) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET missing = excluded.missing"
+        }
+        None => "UPDATE store_gap SET missing = ?3 WHERE topic = ?1 AND partition = ?2",
+    })?;
+    missing.execute(params![flush.topic, part.partition, condition.missing]).map(drop)
 }
 
 fn move_on(connection: &Connection, flush: &Flush, part: &PartitionFlush) -> rusqlite::Result<()> {
     let Some(segment) = &part.segment else { return Ok(()) };
     let mut update = connection.prepare_cached(
         "UPDATE store_partition SET
-           start_offset = CASE WHEN next_offset IS NULL THEN ?3 ELSE start_offset END,
+           start_offset = CASE
+             WHEN ?15 IS NOT NULL THEN ?15 WHEN next_offset IS NULL THEN ?3 ELSE start_offset END,
            next_offset = ?4,
            watermark = max(coalesce(watermark, ?5), coalesce(?5, watermark)),
-           fingerprint = coalesce(?6, fingerprint),
+           fingerprint = CASE WHEN ?15 IS NOT NULL THEN ?6 ELSE coalesce(?6, fingerprint) END,
            consumed = consumed + ?7, counted = counted + ?8, duplicate = duplicate + ?9, filtered = filtered + ?10,
            expired = expired + ?11, dead_lettered = dead_lettered + ?12, skipped = skipped + ?13, lost = lost + ?14
          WHERE topic = ?1 AND partition = ?2",
@@ -113,8 +123,28 @@ fn move_on(connection: &Connection, flush: &Flush, part: &PartitionFlush) -> rus
         l.dead_lettered,
         l.skipped,
         l.lost,
+        segment.gap.map(|gap| gap.start_offset),
     ];
-    update.execute(values).map(drop)
+    update.execute(values)?;
+    segment.gap.map_or(Ok(()), |gap| note_gap(connection, flush, part.partition, gap))
+}
+
+fn note_gap(connection: &Connection, flush: &Flush, partition: i32, gap: Gap) -> rusqlite::Result<()> {
+    let mut upsert = connection.prepare_cached(
+        "INSERT INTO store_gap (topic, partition, lost_from, lost_until) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET
+           accepted = NULL,
+           lost_from = min(coalesce(lost_from, ?3), ?3), lost_until = max(coalesce(lost_until, ?4), ?4)",
+    )?;
+    upsert.execute(params![flush.topic, partition, gap.missing_ms.0, gap.missing_ms.1]).map(drop)
+}
+
+pub(super) fn accept_gap(connection: &Connection, topic: &str, partition: i32, at: &str) -> rusqlite::Result<()> {
+    let mut upsert = connection.prepare_cached(
+        "INSERT INTO store_gap (topic, partition, accepted) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET accepted = excluded.accepted",
+    )?;
+    upsert.execute(params![topic, partition, at]).map(drop)
 }
 
 /// Deletes buckets past their retention, a bounded number of rows; whether that was all of them.

@@ -29,6 +29,18 @@ CREATE TABLE IF NOT EXISTS store_partition (
   PRIMARY KEY (topic, partition)
 ) STRICT, WITHOUT ROWID;
 
+-- Partitions with gaps: which offsets are missing, at which offset somebody accepted that ('none' when nothing was
+-- counted), and between which times records were lost.
+CREATE TABLE IF NOT EXISTS store_gap (
+  topic TEXT NOT NULL,
+  partition INTEGER NOT NULL,
+  missing TEXT,
+  accepted TEXT,
+  lost_from INTEGER,
+  lost_until INTEGER,
+  PRIMARY KEY (topic, partition)
+) STRICT, WITHOUT ROWID;
+
 -- A counter's window, and how many seconds after its start a bucket of it is deleted.
 CREATE TABLE IF NOT EXISTS store_series (
   series INTEGER PRIMARY KEY,

@@ -1,4 +1,5 @@
 use crate::counter::{Fingerprint, Ledger};
+use crate::store::gap::accepted_at;
 use crate::store::layout::Fields;
 use crate::store::{Condition, PartitionState, StoredPartition};
 use rusqlite::types::Type;
@@ -20,7 +21,10 @@ pub(super) fn partition(
     topic: &str,
     partition: i32,
 ) -> rusqlite::Result<Option<StoredPartition>> {
-    let mut select = connection.prepare_cached("SELECT * FROM store_partition WHERE topic = ?1 AND partition = ?2")?;
+    let mut select = connection.prepare_cached(
+        "SELECT p.*, g.missing, g.accepted, g.lost_from, g.lost_until
+         FROM store_partition p LEFT JOIN store_gap g USING (topic, partition) WHERE topic = ?1 AND partition = ?2",
+    )?;
     select.query_row(params![topic, partition], stored).optional()
 }
 
@@ -31,17 +35,23 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<StoredPartition> {
     }
     let state: String = row.get("state")?;
     let fingerprint: Option<String> = row.get("fingerprint")?;
+    let next_offset: Option<i64> = row.get("next_offset")?;
+    let accepted: Option<String> = row.get("accepted")?;
+    let lost_from: Option<i64> = row.get("lost_from")?;
     Ok(StoredPartition {
         start_offset: row.get("start_offset")?,
-        next_offset: row.get("next_offset")?,
+        next_offset,
         watermark_ms: row.get("watermark")?,
         fingerprint: fingerprint
             .map(|text| text.parse::<Fingerprint>().map_err(|()| unreadable("fingerprint", &text)))
             .transpose()?,
         ledger,
+        lost_ms: lost_from.zip(row.get("lost_until")?),
+        gap_accepted: accepted.is_some_and(|at| at == accepted_at(next_offset)),
         condition: Condition {
             state: PartitionState::named(&state).ok_or_else(|| unreadable("state", &state))?,
             reason: row.get("reason")?,
+            missing: row.get("missing")?,
             high_watermark: row.get("high_watermark")?,
             partitions: row.get("partitions")?,
         },

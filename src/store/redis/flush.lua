@@ -3,8 +3,9 @@
 -- KEYS: the hash of each partition; then for each bucket its sum and, if it has keys, its keys.
 -- ARGV: the time in ms, the number of partitions, the number of buckets;
 --   for each partition: the next_offset that must be stored ('' = none), whether it counted ('1' or '0'), from, to,
---     watermark ('' = none), fingerprint ('' = none), high_watermark ('' = unknown), partitions, state, reason, and
---     the ledger in the order of LEDGER;
+--     watermark ('' = none), fingerprint ('' = none), behind a gap the start_offset and between which times records are
+--     missing ('', '', '' = no gap), high_watermark ('' = unknown), partitions, state, reason, missing, and the ledger
+--     in the order of LEDGER;
 --   for each bucket: total, when it expires, max_keys, how many keys; then key and count of each.
 -- Answers {'applied'}, or {'conflict', the stored next_offset of each partition ('' = none)}.
 --
@@ -76,24 +77,29 @@ local now_ms, partitions, buckets = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]
 local at = 3 -- the last of ARGV that was taken
 
 local parts, answer, conflict = {}, {'conflict'}, false
-local PARTITION = {'next_offset', 'watermark', unpack(LEDGER)}
+local PARTITION = {'next_offset', 'watermark', 'lost_from', 'lost_until', unpack(LEDGER)}
 for p = 1, partitions do
   local part = {
     key = KEYS[p], expected = ARGV[at + 1], counted = ARGV[at + 2] == '1', from = ARGV[at + 3], to = ARGV[at + 4],
-    watermark = ARGV[at + 5], fingerprint = ARGV[at + 6], high_watermark = ARGV[at + 7], partitions = ARGV[at + 8],
-    state = ARGV[at + 9], reason = ARGV[at + 10],
+    watermark = ARGV[at + 5], fingerprint = ARGV[at + 6],
+    start = ARGV[at + 7], lost_from = ARGV[at + 8], lost_until = ARGV[at + 9],
+    high_watermark = ARGV[at + 10], partitions = ARGV[at + 11],
+    state = ARGV[at + 12], reason = ARGV[at + 13], missing = ARGV[at + 14],
   }
-  at = at + 10
+  at = at + 14
   local stored = fields(part.key, PARTITION)
   if not stored then return problem end
   part.next, part.stored_watermark = stored[1] or '', stored[2] or ''
+  part.stored_from, part.stored_until = stored[3] or '', stored[4] or ''
   answer[p + 1] = part.next
   conflict = conflict or part.next ~= part.expected
-  if part.stored_watermark ~= '' and not is_integer(part.stored_watermark) then
-    wrong(part.key, 'field watermark is no time')
+  for _, time in ipairs({part.stored_watermark, part.stored_from, part.stored_until}) do
+    if time ~= '' and not is_integer(time) then
+      wrong(part.key, 'field watermark, lost_from or lost_until is no time')
+    end
   end
   for i, name in ipairs(LEDGER) do
-    check_count(part.key, name, stored[i + 2])
+    check_count(part.key, name, stored[i + 4])
     if part.counted then add(part.key, name, ARGV[at + i]) end
   end
   at = at + #LEDGER
@@ -146,7 +152,10 @@ for _, expiry in ipairs(expiries) do
   redis.call('EXPIREAT', expiry[1], expiry[2])
 end
 for _, part in ipairs(parts) do
-  local set = {'partitions', part.partitions, 'state', part.state, 'reason', part.reason, 'updated_at', now_ms}
+  local set = {
+    'partitions', part.partitions, 'state', part.state, 'reason', part.reason, 'missing', part.missing,
+    'updated_at', now_ms,
+  }
   local function put(name, value)
     set[#set + 1] = name
     set[#set + 1] = value
@@ -155,6 +164,13 @@ for _, part in ipairs(parts) do
   if part.counted then
     put('next_offset', part.to)
     if part.next == '' then put('start_offset', part.from) end
+    if part.start ~= '' then
+      -- Behind a gap another log may begin: what is known of the last record holds no longer.
+      redis.call('HDEL', part.key, 'fingerprint', 'gap_accepted')
+      put('start_offset', part.start)
+      if part.stored_from == '' or less(part.lost_from, part.stored_from) then put('lost_from', part.lost_from) end
+      if part.stored_until == '' or less(part.stored_until, part.lost_until) then put('lost_until', part.lost_until) end
+    end
     if part.fingerprint ~= '' then put('fingerprint', part.fingerprint) end
     if part.watermark ~= '' and (part.stored_watermark == '' or less(part.stored_watermark, part.watermark)) then
       put('watermark', part.watermark)

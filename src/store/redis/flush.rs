@@ -59,16 +59,20 @@ fn add_part(script: &mut ScriptInvocation<'_>, part: &PartitionFlush) {
     script.arg(text(part.expected));
     match &part.segment {
         None => {
-            script.arg(["0", "", "", "", ""].as_slice());
+            script.arg(["0", "", "", "", "", "", "", ""].as_slice());
         }
         Some(segment) => {
             script.arg("1").arg(segment.from).arg(segment.to);
             script.arg(text(segment.watermark.ms())).arg(text(segment.fingerprint));
+            script.arg(text(segment.gap.map(|gap| gap.start_offset)));
+            script.arg(text(segment.gap.map(|gap| gap.missing_ms.0)));
+            script.arg(text(segment.gap.map(|gap| gap.missing_ms.1)));
         }
     }
     let condition = &part.condition;
     script.arg(text(condition.high_watermark)).arg(condition.partitions).arg(condition.state.name());
     script.arg(condition.reason.as_deref().unwrap_or_default());
+    script.arg(condition.missing.as_deref().unwrap_or_default());
     let ledger = part.segment.as_ref().map(|segment| segment.ledger).unwrap_or_default();
     for (_, n) in ledger.fields() {
         script.arg(n);

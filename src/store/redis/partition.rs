@@ -1,5 +1,6 @@
 use super::RedisStore;
 use crate::counter::Ledger;
+use crate::store::gap::accepted_at;
 use crate::store::{Condition, PartitionState, StoreError, StoredPartition};
 use ::redis::cmd;
 use futures_util::future::try_join_all;
@@ -34,6 +35,7 @@ fn parse(hash: &Hash) -> Result<StoredPartition, String> {
     let condition = Condition {
         state,
         reason: hash.get("reason").filter(|reason| !reason.is_empty()).cloned(),
+        missing: hash.get("missing").filter(|missing| !missing.is_empty()).cloned(),
         high_watermark: optional(hash, "high_watermark")?,
         partitions: required(hash, "partitions")?,
     };
@@ -41,12 +43,16 @@ fn parse(hash: &Hash) -> Result<StoredPartition, String> {
     for (name, value) in ledger.fields_mut() {
         *value = optional(hash, name)?.unwrap_or_default();
     }
+    let next_offset = optional(hash, "next_offset")?;
+    let lost_from: Option<i64> = optional(hash, "lost_from")?;
     Ok(StoredPartition {
         start_offset: optional(hash, "start_offset")?,
-        next_offset: optional(hash, "next_offset")?,
+        next_offset,
         watermark_ms: optional(hash, "watermark")?,
         fingerprint: optional(hash, "fingerprint")?,
         ledger,
+        lost_ms: lost_from.zip(optional(hash, "lost_until")?),
+        gap_accepted: hash.get("gap_accepted") == Some(&accepted_at(next_offset)),
         condition,
         updated_at_ms: required(hash, "updated_at")?,
     })

@@ -78,6 +78,7 @@ async fn keys_and_fields_are_what_other_programs_read() {
     let fields = [("start_offset", "7"), ("next_offset", "9"), ("watermark", "4000003200009"), ("partitions", "4")];
     let ledger = ["duplicate", "filtered", "expired", "dead_lettered", "skipped", "lost"].map(|name| (name, "0"));
     let rest = [("high_watermark", "50"), ("state", "running"), ("reason", ""), ("updated_at", "4000003200000")];
+    let rest = [&rest[..], &[("missing", "")]].concat();
     let counted = [("consumed", "2"), ("counted", "2")];
     holds(&partition, &[&fields[..], &ledger, &rest, &counted].concat());
     let layout = hash(&bench, "{0}:layout").await;

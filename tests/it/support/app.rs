@@ -1,6 +1,8 @@
 //! The program itself: the application inside of this process, and the real binary as a child.
 
+use std::ffi::OsStr;
 use std::ops::Deref;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -83,27 +85,49 @@ pub(crate) struct Binary {
     doors: Doors,
     process: Process,
     command: String,
+    /// What starts the program, if it is not started directly.
+    starter: Vec<String>,
 }
 
 impl Binary {
     /// `streamgauge COMMAND --config FILE`, alive, but not necessarily ready. The listeners get ports of their own.
     pub(crate) async fn start(command: &str, settings: &Settings) -> Binary {
+        Binary::start_by(&[], command, settings).await
+    }
+
+    /// The same by another program that becomes this one: its path, and its arguments but for the last ones.
+    pub(crate) async fn start_by(starter: &[String], command: &str, settings: &Settings) -> Binary {
+        let binary = Binary::prepare(starter, command, settings);
+        binary.restart().await;
+        binary
+    }
+
+    /// The same, but not started yet.
+    pub(crate) fn prepare(starter: &[String], command: &str, settings: &Settings) -> Binary {
         let settings = settings.clone().on_own_ports();
         let address = |listener: &str| settings.text_of(&format!("{listener}.listen")).to_owned();
         let role = |name: &str| ["run", name].contains(&command).then(|| address(name));
         let doors = Doors::new(role("ingest"), role("query"), Some(address("admin")));
         let process = Process::new("streamgauge");
         std::fs::write(process.dir().join("streamgauge.toml"), settings.to_toml()).expect("a configuration file");
-        let binary = Binary { doors, process, command: command.to_owned() };
-        binary.restart().await;
-        binary
+        Binary { doors, process, command: command.to_owned(), starter: starter.to_owned() }
     }
 
     /// Starts it again with the same configuration, killing it before if it runs.
     pub(crate) async fn restart(&self) {
-        let mut command = program(&self.process);
+        self.spawn_with(&[]);
+        self.until_alive().await;
+    }
+
+    /// The same with these variables in its environment, and without waiting for anything.
+    pub(crate) fn spawn_with(&self, environment: &[(&str, &str)]) {
+        let mut command = program_by(&self.starter, &self.process);
         command.arg(&self.command).arg("--config").arg(self.process.dir().join("streamgauge.toml"));
+        command.envs(environment.iter().copied());
         self.process.spawn(command);
+    }
+
+    async fn until_alive(&self) {
         eventually(SOON, "/healthz answers 200", async || {
             self.process.assert_alive();
             let reply = self.doors.try_send(self.doors.http().get(self.doors.admin_url("/healthz"))).await;
@@ -137,6 +161,24 @@ impl Binary {
     pub(crate) async fn ended(&self, within: Duration) -> i32 {
         let status = self.process.ended(within).await;
         status.code().unwrap_or_else(|| panic!("{status}:\n{}", self.process.log_tail()))
+    }
+
+    /// Whether it was started and has not ended.
+    pub(crate) fn is_running(&self) -> bool {
+        self.process.is_running()
+    }
+
+    /// Waits until a signal ends it, and returns which; fails if it ends in another way.
+    pub(crate) async fn died(&self, within: Duration) -> i32 {
+        let status = self.process.ended(within).await;
+        status.signal().unwrap_or_else(|| panic!("{status}:\n{}", self.process.log_tail()))
+    }
+
+    /// A counter or gauge without labels, as its metrics say now.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let text = self.admin("/metrics").await.text();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {name} in {text}")).parse().expect("a number")
     }
 
     /// The most memory that it ever had, in bytes.
@@ -225,6 +267,10 @@ impl Demo {
 
 /// The binary, without anything of this process's environment, in a folder that goes with the process.
 fn program(process: &Process) -> Command {
+    program_by(&[], process)
+}
+
+fn program_by(starter: &[String], process: &Process) -> Command {
     // A link of its own: a build while the tests run puts another binary into the place of this one.
     static LINK: OnceLock<PathBuf> = OnceLock::new();
     let link = LINK.get_or_init(|| {
@@ -233,7 +279,9 @@ fn program(process: &Process) -> Command {
         std::fs::hard_link(env!("CARGO_BIN_EXE_streamgauge"), &link).expect("a link to the binary");
         link
     });
-    let mut command = Command::new(link);
+    let mut words = starter.iter().map(OsStr::new).chain([link.as_os_str()]);
+    let mut command = Command::new(words.next().expect("at least the link"));
+    command.args(words);
     command.env_clear().env("TMPDIR", process.dir()).current_dir(process.dir());
     command
 }

@@ -113,7 +113,16 @@ impl Kafka {
         topic: &str,
         records: impl IntoIterator<Item = T> + Send + 'static,
     ) {
-        let (client, topic) = (self.client(), topic.to_owned());
+        Kafka::produce_with(self.client(), topic, records).await;
+    }
+
+    /// The same by a client of these settings.
+    pub(crate) async fn produce_with<T: Into<Raw>>(
+        client: ClientConfig,
+        topic: &str,
+        records: impl IntoIterator<Item = T> + Send + 'static,
+    ) {
+        let topic = topic.to_owned();
         let work = move || topic::produce(&client, &topic, records.into_iter().map(Into::into));
         tokio::task::spawn_blocking(work).await.expect("all acknowledged");
     }
@@ -151,6 +160,12 @@ impl Kafka {
     /// SIGTERM, and waits for the end.
     pub(crate) fn terminate(&self) {
         self.process.terminate();
+    }
+
+    /// SIGTERM, and waits for the end without holding up a thread.
+    pub(crate) async fn ended(&self) {
+        self.process.signal(Signal::SIGTERM);
+        self.process.ended(START_DEADLINE).await;
     }
 
     /// SIGSTOP: connections stay, answers do not come.

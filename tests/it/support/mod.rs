@@ -26,7 +26,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::OnceCell;
 
-pub(crate) use kafka::{Kafka, KafkaCluster};
+pub(crate) use kafka::{Kafka, KafkaCluster, Proxied};
 pub(crate) use ports::free_ports;
 pub(crate) use redis::Redis;
 pub(crate) use redis_cluster::RedisCluster;

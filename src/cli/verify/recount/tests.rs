@@ -1,7 +1,7 @@
 //! The recount beside the code that counts: two writings of the same rules have to agree on whatever a topic holds.
 
 use super::*;
-use crate::counter::{Counters, Counting, Segment, Timing, WindowSpec, default_specs};
+use crate::counter::{Counters, Counting, Dedupe, Segment, Timing, WindowSpec, default_specs};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ fn specs() -> Vec<Spec> {
 }
 
 fn whole() -> Scope {
-    Scope { max_ahead_ms: MAX_AHEAD, kept_past_s: i64::MIN, from_s: i64::MIN, only: None }
+    Scope { dedupe_horizon: 7, max_ahead_ms: MAX_AHEAD, kept_past_s: i64::MIN, from_s: i64::MIN, only: None }
 }
 
 /// Both ways of counting, as the same kind of value.
@@ -35,11 +35,11 @@ fn both(records: &[(Option<i64>, Option<Vec<u8>>)]) -> (Recount, HashMap<Bucket,
     let mut recount = Recount::new(&specs(), whole());
     let timing = Timing { lateness_ms: 5_000, max_ahead_ms: MAX_AHEAD };
     let mut counting = Counting::new(Arc::new(Counters::new(specs()).unwrap()), timing);
-    let mut segment = Segment::starting_at(0);
+    let (mut dedupe, mut segment) = (Dedupe::new(7), Segment::starting_at(0));
     for (offset, (time_ms, value)) in records.iter().enumerate() {
         segment.consume(offset as i64);
-        counting.count(*time_ms, value.as_deref(), &mut segment);
-        recount.record(0, *time_ms, value.as_deref());
+        counting.count(*time_ms, value.as_deref(), &mut dedupe, &mut segment);
+        recount.record(0, offset as i64, *time_ms, value.as_deref());
     }
     let buckets = segment.deltas.iter().map(|(slot, bucket)| {
         let keys = bucket.keys.iter().map(|(key, n)| (key.to_string(), *n)).collect();
@@ -49,6 +49,7 @@ fn both(records: &[(Option<i64>, Option<Vec<u8>>)]) -> (Recount, HashMap<Bucket,
     let outcomes = Outcomes {
         consumed: ledger.consumed,
         counted: ledger.counted,
+        duplicate: ledger.duplicate,
         filtered: ledger.filtered,
         expired: ledger.expired,
         dead_lettered: ledger.dead_lettered,
@@ -262,10 +263,10 @@ proptest! {
 fn only_what_is_in_scope_takes_memory() {
     let record = format!("{{\"type\":\"click\",\"timestamp\":{NOW}}}").into_bytes();
     let mut recount = Recount::new(&specs(), Scope { only: Some("plain".into()), ..whole() });
-    recount.record(0, Some(NOW), Some(&record));
+    recount.record(0, 0, Some(NOW), Some(&record));
     assert_eq!(recount.buckets.len(), 1);
     assert_eq!(recount.partitions[&0].counted, 1);
     let mut recount = Recount::new(&specs(), Scope { from_s: NOW / 1_000 + 1, ..whole() });
-    recount.record(0, Some(NOW), Some(&record));
+    recount.record(0, 1, Some(NOW), Some(&record));
     assert!(recount.buckets.is_empty());
 }

@@ -164,6 +164,15 @@ impl Recount {
         recount
     }
 
+    /// Of records of a log whose partitions end there.
+    pub(crate) fn of_log(settings: &Settings, records: &[Record], ends: &BTreeMap<i32, i64>) -> Recount {
+        let mut recount = Recount::of_records(settings, records);
+        for (partition, end) in ends {
+            recount.partitions.entry(*partition).or_default().next = *end;
+        }
+        recount
+    }
+
     /// Of records.
     pub(crate) fn of_records(settings: &Settings, records: &[Record]) -> Recount {
         let mut recount = Recount::new(Rules::of(settings));
