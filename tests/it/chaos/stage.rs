@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use crate::support::oracle::{Differences, Recount};
 use crate::support::proxy::{Protocol, Proxy};
 use crate::support::topic::Record;
-use crate::support::{self, Kafka, Proxied, Redis, Settings, free_ports};
+use crate::support::{self, Kafka, KafkaCluster, Proxied, Redis, RedisCluster, Settings, free_ports};
 
 /// What a log holds, and where its partitions end.
 pub(super) type Log = (Vec<Record>, BTreeMap<i32, i64>);
@@ -75,9 +75,19 @@ pub(super) struct OwnRedis {
 pub(super) struct World {
     kafka: OnceCell<OwnKafka>,
     redis: OnceCell<OwnRedis>,
+    cluster: OnceCell<RedisCluster>,
+    brokers: OnceCell<KafkaCluster>,
 }
 
 impl World {
+    pub(super) async fn cluster(&self) -> &RedisCluster {
+        self.cluster.get_or_init(RedisCluster::start).await
+    }
+
+    pub(super) async fn brokers(&self) -> &KafkaCluster {
+        self.brokers.get_or_init(KafkaCluster::start).await
+    }
+
     pub(super) async fn kafka(&self) -> &OwnKafka {
         self.kafka.get_or_init(OwnKafka::start).await
     }
@@ -144,7 +154,7 @@ impl OwnRedis {
 }
 
 impl<'s> Services<'s> {
-    fn of(kafka: &'s Kafka, redis: &'s Redis) -> Services<'s> {
+    pub(super) fn of(kafka: &'s Kafka, redis: &'s Redis) -> Services<'s> {
         let (brokers, redis_url) = (kafka.brokers(), redis.url());
         Services { kafka, redis, brokers, redis_url, own_kafka: None, own_redis: None }
     }

@@ -271,6 +271,12 @@ impl KafkaCluster {
         &self.nodes[number]
     }
 
+    /// Starts those again that were killed, and waits until all are there.
+    pub(crate) async fn heal(&self) {
+        self.nodes.iter().filter(|kafka| !kafka.is_running()).for_each(Kafka::spawn);
+        self.until_up().await;
+    }
+
     /// Waits until each of them answers and knows of the others.
     pub(crate) async fn until_up(&self) {
         for kafka in &self.nodes {
