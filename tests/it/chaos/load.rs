@@ -11,7 +11,6 @@ use tokio::task::JoinHandle;
 
 use super::choices::Choices;
 use crate::support::doors::{Doors, SOON};
-use crate::support::oracle::DEDUPE;
 use crate::support::topic::{Raw, Record};
 use crate::support::traffic::Visitors;
 use crate::support::{Kafka, eventually};
@@ -103,7 +102,7 @@ async fn visit(mut visitors: Visitors, shared: &Shared, request: impl Fn() -> re
                     sent.acknowledged.extend(ids);
                     break;
                 }
-                if !DEDUPE || stopped() {
+                if stopped() {
                     break;
                 }
                 sent.repeated.extend(ids.iter().cloned());
