@@ -20,10 +20,6 @@ use event::{Dimension, Event};
 /// The outcomes of a record, as the ledger names them.
 pub(crate) const OUTCOMES: [&str; 5] = ["counted", "duplicate", "filtered", "expired", "dead_lettered"];
 
-/// Whether the same event counts once. The oracle knows the rule; it is applied, and clients of the tests send again
-/// what was not answered, once the program does it.
-pub(crate) const DEDUPE: bool = false;
-
 /// What is counted and how.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
@@ -111,7 +107,7 @@ impl Rules {
             counters: settings.counters().iter().map(Counter::of).collect(),
             lateness_ms: duration("pipeline.lateness", 5_000),
             max_ahead_ms: duration("pipeline.max_ahead", 60_000),
-            dedupe_horizon: if DEDUPE { number("pipeline.dedupe_horizon", 200_000) } else { 0 },
+            dedupe_horizon: number("pipeline.dedupe_horizon", 200_000),
             shards: i32::try_from(number("store.redis.shards", 1)).expect("a few"),
         }
     }
