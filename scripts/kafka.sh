@@ -14,6 +14,9 @@ usage: scripts/kafka.sh start DIR [PORT]    start a broker on 127.0.0.1:PORT (90
        scripts/kafka.sh stop DIR            stop it; the data stays
        scripts/kafka.sh prepare DIR PORT [CONTROLLER_PORT [BEHIND_PORT PROXY_PORT]]
                                             write DIR/server.properties, format the storage once
+       scripts/kafka.sh prepare-node DIR ID PORT QUORUM
+                                            the same for one of several brokers; QUORUM lists all of them, as in
+                                            1@127.0.0.1:9093,2@127.0.0.1:9193,3@127.0.0.1:9293
        scripts/kafka.sh run DIR             run a prepared broker in the foreground
 PORT + 1 is the controller's unless CONTROLLER_PORT is given. BEHIND_PORT is a second listener for clients that come
 through a proxy on PROXY_PORT: they are sent back to the proxy.
@@ -55,6 +58,37 @@ prepare() {
     echo "controller.quorum.voters=1@127.0.0.1:$controller"
     echo "log.dirs=$dir/data"
   } >"$dir/server.properties"
+  format "$dir"
+}
+
+prepare_node() {
+  local dir=$1 id=$2 port=$3 quorum=$4 controller
+  controller=$(tr , '\n' <<<"$quorum" | sed -n "s/^$id@//p")
+  [[ -n $controller ]] || fail "no node $id in $quorum"
+  mkdir -p "$dir"
+  dir=$(cd "$dir" && pwd)
+  {
+    # Of the same key twice the last one holds.
+    cat "$conf/server.properties"
+    echo "node.id=$id"
+    echo "listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://$controller"
+    echo "advertised.listeners=PLAINTEXT://127.0.0.1:$port"
+    echo "controller.quorum.voters=$quorum"
+    echo "log.dirs=$dir/data"
+    echo "default.replication.factor=3"
+    echo "min.insync.replicas=2"
+    echo "offsets.topic.replication.factor=3"
+    echo "transaction.state.log.replication.factor=3"
+    echo "transaction.state.log.min.isr=2"
+    # A leader that is gone is replaced soon.
+    echo "controller.quorum.election.timeout.ms=1000"
+    echo "controller.quorum.fetch.timeout.ms=1500"
+  } >"$dir/server.properties"
+  format "$dir"
+}
+
+format() {
+  local dir=$1
   [[ -e $dir/data/meta.properties ]] && return
   (
     export KAFKA_JAVA_OPTS="-Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto"
@@ -112,5 +146,6 @@ shift
 case $command in
   start | stop | run) "$command" "$@" ;;
   prepare) [[ $# -ge 2 ]] || usage; prepare "$@" ;;
+  prepare-node) [[ $# -eq 4 ]] || usage; prepare_node "$@" ;;
   *) usage ;;
 esac

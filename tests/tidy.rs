@@ -87,6 +87,7 @@ const CONFIG_KEYS: &[&str] = &[
     "pipeline.on_gap",
     "store.kind",
     "store.redis.url",
+    "store.redis.cluster_nodes",
     "store.redis.prefix",
     "store.redis.shards",
     "embedded.path",

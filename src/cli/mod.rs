@@ -1,5 +1,6 @@
 //! The commands: one file each. How anything works is elsewhere.
 
+mod accept_gap;
 mod check;
 mod demo;
 mod kafka;
@@ -41,6 +42,8 @@ enum Command {
     Check(ConfigFile),
     /// Count the topic again below the stored offsets and compare; exit code 1 on any difference.
     Verify(verify::Verify),
+    /// Let partitions go on that are stopped because records are gone which were never counted.
+    AcceptGap(accept_gap::AcceptGap),
 }
 
 /// Where the configuration is.
@@ -92,6 +95,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Demo(demo) => demo.run().await,
             Command::Check(file) => check::check(&file).await,
             Command::Verify(verify) => verify.run().await,
+            Command::AcceptGap(accept) => accept.run().await,
         }
     });
     // Whatever still blocks (a client that waits for a server that is gone) must not keep the process.

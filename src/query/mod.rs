@@ -22,3 +22,4 @@ mod fake;
 pub use config::Config;
 pub use error::QueryError;
 pub use handler::Query;
+pub use partitions::Partitions;

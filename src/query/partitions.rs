@@ -8,11 +8,14 @@ const MOST: i32 = 100_000;
 
 /// All partitions of the topic as the store knows them, by number.
 #[derive(Debug)]
-pub(super) struct Partitions(pub(super) Vec<Option<StoredPartition>>);
+pub struct Partitions(pub Vec<Option<StoredPartition>>);
 
 impl Partitions {
     /// Reads them. How many the topic has is known from any row; before the first row there are none.
-    pub(super) async fn read(store: &dyn CounterStore, topic: &str) -> Result<Partitions, StoreError> {
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn read(store: &dyn CounterStore, topic: &str) -> Result<Partitions, StoreError> {
         let ids: Vec<i32> = (0..FIRST).collect();
         let mut rows = store.partitions(topic, &ids).await?;
         let declared = rows.iter().flatten().map(|row| row.condition.partitions).max().unwrap_or(0).clamp(0, MOST);

@@ -1,4 +1,5 @@
 use super::StoreError;
+use ::redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisResult};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
@@ -30,6 +31,9 @@ pub enum Kind {
 pub struct RedisConfig {
     /// Where it is: `redis://[user:password@]host[:port][/db]`; `rediss://` for TLS, `unix://` for a socket.
     pub url: RedisUrl,
+    /// Further nodes, "host:port", of the cluster that `url` names a node of. Not empty = it is a Redis Cluster. User,
+    /// password and TLS are those of `url`.
+    pub cluster_nodes: Vec<String>,
     /// Begins all keys; two programs with different prefixes share a Redis without meeting.
     pub prefix: String,
     /// Over how many hash slots the counts of different partitions are spread. More than 1 only pays in a cluster.
@@ -38,7 +42,12 @@ pub struct RedisConfig {
 
 impl Default for RedisConfig {
     fn default() -> RedisConfig {
-        RedisConfig { url: RedisUrl::from("redis://localhost:6379".to_owned()), prefix: "sg".to_owned(), shards: 1 }
+        RedisConfig {
+            url: RedisUrl::from("redis://localhost:6379".to_owned()),
+            cluster_nodes: Vec::new(),
+            prefix: "sg".to_owned(),
+            shards: 1,
+        }
     }
 }
 
@@ -75,7 +84,57 @@ impl RedisConfig {
             let problem = format!("`{}` is not a Redis address: write it like \"redis://host:6379\"", self.url);
             return wrong("store.redis.url", problem);
         }
+        self.validate_cluster()
+    }
+
+    fn validate_cluster(&self) -> Result<(), StoreError> {
+        let wrong = |key, problem: String| Err(StoreError::Config { key, problem });
+        if let Some(node) = self.cluster_nodes.iter().find(|node| host_and_port(node).is_none()) {
+            return wrong("store.redis.cluster_nodes", format!("{node:?} must be like \"host:6379\""));
+        }
+        let Some(info) = self.is_cluster().then(|| self.url.info().ok()).flatten() else { return Ok(()) };
+        if matches!(info.addr(), ConnectionAddr::Unix(_)) {
+            let problem = format!("`{}` is a socket, and the nodes of a cluster only speak TCP", self.url);
+            return wrong("store.redis.url", problem);
+        }
+        if info.redis_settings().db() != 0 {
+            return wrong("store.redis.url", format!("`{}` names a database, and a cluster has only 0", self.url));
+        }
         Ok(())
+    }
+
+    /// Whether it is a Redis Cluster.
+    pub(super) fn is_cluster(&self) -> bool {
+        !self.cluster_nodes.is_empty()
+    }
+
+    /// The nodes to begin with; the cluster names all others.
+    pub(super) fn nodes(&self) -> RedisResult<Vec<ConnectionInfo>> {
+        let first = self.url.info()?;
+        let mut nodes = vec![first.clone()];
+        for (host, port) in self.cluster_nodes.iter().filter_map(|node| host_and_port(node)) {
+            nodes.push(first.clone().set_addr(at(first.addr(), host, port)));
+        }
+        Ok(nodes)
+    }
+}
+
+fn host_and_port(node: &str) -> Option<(&str, u16)> {
+    let (host, port) = node.rsplit_once(':')?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host = bare.unwrap_or(host);
+    let forbidden = |c: char| c.is_whitespace() || ['/', '@', '[', ']'].contains(&c);
+    let good = !host.is_empty() && !host.contains(forbidden) && (bare.is_some() || !host.contains(':'));
+    Some((host, port.parse().ok().filter(|port| *port > 0 && good)?))
+}
+
+/// Another node, reached in the same way.
+fn at(address: &ConnectionAddr, host: &str, port: u16) -> ConnectionAddr {
+    match address {
+        ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+            ConnectionAddr::TcpTls { host: host.to_owned(), port, insecure: *insecure, tls_params: tls_params.clone() }
+        }
+        _ => ConnectionAddr::Tcp(host.to_owned(), port),
     }
 }
 
@@ -90,8 +149,12 @@ impl RedisUrl {
         self.0.expose_secret()
     }
 
-    pub(super) fn client(&self) -> ::redis::RedisResult<::redis::Client> {
+    pub(super) fn client(&self) -> RedisResult<::redis::Client> {
         ::redis::Client::open(self.expose())
+    }
+
+    fn info(&self) -> RedisResult<ConnectionInfo> {
+        self.expose().into_connection_info()
     }
 }
 
@@ -175,7 +238,33 @@ mod tests {
         assert!(refused(&|c| c.shards = 1_025).contains("from 1 to 1024"));
         assert!(refused(&|c| c.url = url("http://h")).contains("not a Redis address"));
         assert!(refused(&|c| c.url = url("localhost")).contains("not a Redis address"));
+        for node in ["h", "h:", ":1", "h:0", "h:70000", "redis://h:1", "a b:1", "::1:1", "[::1:1"] {
+            assert!(refused(&|c| c.cluster_nodes = vec!["h:1".into(), node.into()]).contains("host:6379"), "{node}");
+        }
+        let cluster = |at: &str| {
+            let at = url(at);
+            refused(&|c| (c.url, c.cluster_nodes) = (at.clone(), vec!["h:1".into()]))
+        };
+        assert!(cluster("unix:///run/redis.sock").contains("is a socket"));
+        assert!(cluster("redis://h:1/2").contains("has only 0"));
         assert!(toml::from_str::<Config>("kind = \"mysql\"").is_err());
         assert!(toml::from_str::<Config>("[redis]\nshard = 1").is_err());
+    }
+
+    #[test]
+    fn the_nodes_of_a_cluster_are_reached_as_the_url_says() {
+        let config = RedisConfig {
+            url: url("rediss://joe:hunter2@a:1"),
+            cluster_nodes: vec!["b:2".into(), "[::1]:3".into()],
+            ..RedisConfig::default()
+        };
+        config.validate().unwrap();
+        let nodes = config.nodes().unwrap();
+        assert_eq!(nodes.iter().map(|node| node.addr().to_string()).collect::<Vec<_>>(), ["a:1", "b:2", "::1:3"]);
+        for node in nodes {
+            assert!(matches!(node.addr(), ConnectionAddr::TcpTls { insecure: false, .. }));
+            assert_eq!(node.redis_settings().username(), Some("joe"));
+            assert_eq!(node.redis_settings().password(), Some("hunter2"));
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! What every store must do, tried on each: Redis with one shard and with three, and the embedded file.
+//! What every store must do, tried on each: Redis with one shard and with three, a Redis Cluster, and the embedded
+//! file.
 
 use super::testing::{Bench, EmbeddedBench, RedisBench};
 use super::{
@@ -398,13 +399,17 @@ async fn the_layout_is_kept_and_another_one_refused(bench: &dyn Bench) {
         [("views", 0), ("plain", 2_000)]
     );
     assert_eq!(counters.into_iter().map(|c| c.spec).collect::<Vec<_>>(), specs());
-    let mut other = layout(specs());
-    other.group = "other".into();
-    let error = store.prepare(&other, 4_000).await.unwrap_err();
-    assert!(
-        matches!(error, StoreError::Layout(_)) && error.to_string().contains("`streamgauge`, not `other`"),
-        "{error}"
-    );
+    let refused = async |change: &dyn Fn(&mut Layout)| {
+        let mut other = layout(specs());
+        change(&mut other);
+        let error = store.prepare(&other, 4_000).await.unwrap_err();
+        assert!(matches!(error, StoreError::Layout(_)) && !error.is_retryable(), "{error}");
+        error.to_string()
+    };
+    let error = refused(&|other| other.group = "other".into()).await;
+    assert!(error.contains("`streamgauge`, not `other`") && error.contains("to count anew"), "{error}");
+    let error = refused(&|other| other.topic = "other".into()).await;
+    assert!(error.contains("`user.events`, not `other`") && error.contains("to count anew"), "{error}");
     let mut changed = specs();
     changed[1].windows[0].keep = "2m".into();
     assert!(store.prepare(&layout(changed), 4_000).await.unwrap_err().to_string().contains("windows changed"));
@@ -435,6 +440,9 @@ macro_rules! suite {
         }
         mod redis_with_three_shards {
             $(#[tokio::test] async fn $name() { super::$name(&super::RedisBench::new(3).await).await; })*
+        }
+        mod redis_in_a_cluster {
+            $(#[tokio::test] async fn $name() { super::$name(&super::RedisBench::in_a_cluster(4).await).await; })*
         }
         mod embedded {
             $(#[tokio::test] async fn $name() { super::$name(&super::EmbeddedBench::new()).await; })*

@@ -1,8 +1,10 @@
 //! The store in Redis. One Lua script is the atomic step; keys and fields are a contract with readers of the store.
 
 mod about;
+mod connection;
 mod fitness;
 mod flush;
+mod laid;
 mod link;
 mod names;
 mod partition;
@@ -14,7 +16,7 @@ mod tests;
 pub use about::About;
 
 use super::gap::accepted_at;
-use super::layout::{self, Fields, Place};
+use super::layout::{self, Place};
 use super::{
     CounterStore, Flush, Flushed, Layout, Read, RedisConfig, StoreError, StoredBucket, StoredCounter, StoredPartition,
 };
@@ -22,23 +24,23 @@ use crate::counter::Counters;
 use ::redis::{Script, cmd};
 use async_trait::async_trait;
 use fitness::Fitness;
+use futures_util::future::try_join_all;
+use laid::Laid;
 use link::Link;
 use names::Names;
-
-use std::sync::Arc;
-
-/// How often another process may come between reading the layout and adding to it before we give up for now.
-const ATTEMPTS: usize = 5;
+use std::sync::{Arc, Mutex};
 
 /// Counts in Redis.
 pub struct RedisStore {
     link: Link,
+    cluster: bool,
     names: Names,
     shards: u32,
     counters: Arc<Counters>,
     fitness: Fitness,
     flush: Script,
     layout: Script,
+    laid: Mutex<Option<Laid>>,
     place: Place,
 }
 
@@ -50,13 +52,15 @@ impl RedisStore {
     pub fn new(config: &RedisConfig, counters: Arc<Counters>) -> Result<RedisStore, StoreError> {
         config.validate()?;
         Ok(RedisStore {
-            link: Link::new(&config.url)?,
+            link: Link::new(config)?,
+            cluster: config.is_cluster(),
             names: Names::new(&config.prefix),
             shards: config.shards,
             counters,
             fitness: Fitness::default(),
             flush: Script::new(include_str!("redis/flush.lua")),
             layout: Script::new(include_str!("redis/layout.lua")),
+            laid: Mutex::default(),
             place: Place {
                 what: format!("the keys with prefix `{}` in {}", config.prefix, config.url),
                 another: "choose another store.redis.prefix",
@@ -64,19 +68,16 @@ impl RedisStore {
         })
     }
 
-    async fn stored_layout(&self) -> Result<Fields, StoreError> {
-        self.link.command(cmd("HGETALL").arg(self.names.layout())).await
-    }
-
-    /// Adds to the layout unless it changed since `stored` was read; then answers false.
-    async fn add_to_layout(&self, stored: &Fields, additions: &Fields) -> Result<bool, StoreError> {
-        let mut script = self.layout.prepare_invoke();
-        script.key(self.names.layout()).arg(stored.len());
-        for (name, value) in additions {
-            script.arg(name).arg(value);
+    /// Whether the node of every shard answers.
+    async fn answers(&self) -> Result<(), StoreError> {
+        if !self.cluster {
+            // It fails while Redis loads its data, which INFO does not.
+            return self.link.command::<String>(&cmd("PING")).await.map(|_| ());
         }
-        let added: i64 = self.link.script(&script).await?;
-        Ok(added == 1)
+        let looks = (0..self.shards).map(|shard| async move {
+            self.link.command::<i64>(cmd("HLEN").arg(self.names.partition(shard, "", 0))).await
+        });
+        try_join_all(looks).await.map(|_| ())
     }
 }
 
@@ -84,15 +85,7 @@ impl RedisStore {
 impl CounterStore for RedisStore {
     async fn prepare(&self, layout: &Layout, now_s: i64) -> Result<(), StoreError> {
         self.fitness.check(&self.link).await?;
-        for _ in 0..ATTEMPTS {
-            let stored = self.stored_layout().await?;
-            let additions = layout::additions(&stored, layout, self.shards, now_s, &self.place)?;
-            if additions.is_empty() || self.add_to_layout(&stored, &additions).await? {
-                return Ok(());
-            }
-        }
-        let problem = "other processes keep changing the layout; this passes".to_owned();
-        Err(StoreError::Unavailable { place: self.place.what.clone(), problem })
+        self.lay(layout, now_s).await
     }
 
     async fn counters(&self) -> Result<Vec<StoredCounter>, StoreError> {
@@ -105,11 +98,18 @@ impl CounterStore for RedisStore {
 
     async fn flush(&self, flush: &Flush) -> Result<Flushed, StoreError> {
         self.fitness.check(&self.link).await?;
+        if flush.parts.iter().any(|part| part.expected.is_none()) {
+            self.lay_again().await?;
+        }
         self.flush_once(flush).await
     }
 
     async fn partitions(&self, topic: &str, partitions: &[i32]) -> Result<Vec<Option<StoredPartition>>, StoreError> {
-        self.read_partitions(topic, partitions).await
+        let stored = self.read_partitions(topic, partitions).await?;
+        if stored.iter().any(Option::is_none) {
+            self.lay_again().await?;
+        }
+        Ok(stored)
     }
 
     async fn accept_gap(&self, topic: &str, partition: i32, next_offset: Option<i64>) -> Result<(), StoreError> {
@@ -128,8 +128,7 @@ impl CounterStore for RedisStore {
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        // PING fails while Redis loads its data, which INFO does not.
-        let _: String = self.link.command(&cmd("PING")).await?;
+        self.answers().await?;
         self.fitness.check(&self.link).await
     }
 }

@@ -1,5 +1,7 @@
 //! What the tests of the stores share: a Redis of their own, and a bench to try either store on.
 
+mod cluster;
+
 use super::{CounterStore, EmbeddedStore, RedisConfig, RedisStore, RedisUrl};
 use crate::counter::{Counters, Spec};
 use crate::embedded::{Config, EmbeddedFile};
@@ -92,28 +94,57 @@ pub(super) trait Bench: Send + Sync {
 
 pub(super) struct RedisBench {
     pub(super) config: RedisConfig,
+    /// The Redis, or the first master of the cluster.
     pub(super) connection: MultiplexedConnection,
+    others: Vec<MultiplexedConnection>,
+}
+
+/// A prefix of one bench alone.
+fn prefix() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 impl RedisBench {
     pub(super) async fn new(shards: u32) -> RedisBench {
-        static PREFIX: AtomicU32 = AtomicU32::new(0);
-        let prefix = format!("t{}", PREFIX.fetch_add(1, Ordering::Relaxed));
         let url = shared_server().url();
         let client = ::redis::Client::open(url.as_str()).unwrap();
         let connection = client.get_multiplexed_async_connection().await.unwrap();
-        RedisBench { config: RedisConfig { url: RedisUrl::from(url), prefix, shards }, connection }
+        let config = RedisConfig { url: RedisUrl::from(url), prefix: prefix(), shards, ..RedisConfig::default() };
+        RedisBench { config, connection, others: Vec::new() }
     }
 
-    async fn names(&self) -> Vec<String> {
+    pub(super) async fn in_a_cluster(shards: u32) -> RedisBench {
+        let cluster = cluster::shared().await;
+        let address = |port: &u16| format!("127.0.0.1:{port}");
+        let url = RedisUrl::from(format!("redis://{}", address(&cluster.ports[0])));
+        let cluster_nodes = cluster.ports[1..].iter().map(address).collect();
+        let mut others = cluster.nodes().await;
+        let connection = others.remove(0);
+        RedisBench { config: RedisConfig { url, cluster_nodes, prefix: prefix(), shards }, connection, others }
+    }
+
+    /// All keys, each with a connection to where it is.
+    async fn names(&self) -> Vec<(MultiplexedConnection, String)> {
         let pattern = format!("{}:*", self.config.prefix);
-        cmd("KEYS").arg(pattern).query_async(&mut self.connection.clone()).await.unwrap()
+        let mut found = Vec::new();
+        for node in [&self.connection].into_iter().chain(&self.others) {
+            let names: Vec<String> = cmd("KEYS").arg(&pattern).query_async(&mut node.clone()).await.unwrap();
+            found.extend(names.into_iter().map(|name| (node.clone(), name)));
+        }
+        found
     }
 
     /// The key of a bucket in whichever shard has it.
-    async fn bucket(&self, kind: &str, counter: &str, window: &str, start: i64) -> Option<String> {
+    async fn bucket(
+        &self,
+        kind: &str,
+        counter: &str,
+        window: &str,
+        start: i64,
+    ) -> Option<(MultiplexedConnection, String)> {
         let end = format!(":{kind}:{counter}:{window}:{start}");
-        self.names().await.into_iter().find(|name| name.ends_with(&end))
+        self.names().await.into_iter().find(|(_, name)| name.ends_with(&end))
     }
 }
 
@@ -124,16 +155,16 @@ impl Bench for RedisBench {
     }
 
     async fn spoil(&self, counter: &str, window: &str, start: i64) {
-        let key = self.bucket("sum", counter, window, start).await.unwrap();
+        let (mut node, key) = self.bucket("sum", counter, window, start).await.unwrap();
         let command = cmd("HSET").arg(key).arg("total").arg(i64::MAX).to_owned();
-        command.exec_async(&mut self.connection.clone()).await.unwrap();
+        command.exec_async(&mut node).await.unwrap();
     }
 
     async fn expires_at(&self, counter: &str, window: &str, start: i64) -> Option<i64> {
         let mut times = Vec::new();
         for kind in ["sum", "keys"] {
-            if let Some(key) = self.bucket(kind, counter, window, start).await {
-                times.push(cmd("EXPIRETIME").arg(key).query_async(&mut self.connection.clone()).await.unwrap());
+            if let Some((mut node, key)) = self.bucket(kind, counter, window, start).await {
+                times.push(cmd("EXPIRETIME").arg(key).query_async(&mut node).await.unwrap());
             }
         }
         times.dedup();
@@ -143,17 +174,18 @@ impl Bench for RedisBench {
 
     async fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot::new();
-        for name in self.names().await {
+        for (mut node, name) in self.names().await {
             let mut pipeline = ::redis::pipe();
             pipeline.cmd("PEXPIRETIME").arg(&name).cmd("DUMP").arg(&name);
-            let (expires, dump): (i64, Vec<u8>) = pipeline.query_async(&mut self.connection.clone()).await.unwrap();
+            let (expires, dump): (i64, Vec<u8>) = pipeline.query_async(&mut node).await.unwrap();
             snapshot.push((name, expires.max(0), vec![vec![Value::Blob(dump)]]));
         }
         snapshot
     }
 
     async fn restore(&self, snapshot: &Snapshot) {
-        let names = self.names().await;
+        assert!(self.others.is_empty(), "keys are put back into one Redis only");
+        let names: Vec<String> = self.names().await.into_iter().map(|(_, name)| name).collect();
         let mut pipeline = ::redis::pipe();
         pipeline.cmd("DEL").arg("none").arg(names);
         for (name, expires, rows) in snapshot {

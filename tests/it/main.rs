@@ -9,6 +9,7 @@
 mod away;
 mod bad_input;
 mod chaos;
+mod cluster;
 mod compose;
 mod config;
 mod demo;

@@ -1,7 +1,7 @@
 use super::{Findings, within};
 use crate::config::Config;
 use crate::counter::Counters;
-use crate::store::{self, CounterStore, EmbeddedStore, Layout, RedisConfig, RedisStore, StoreError};
+use crate::store::{self, About, CounterStore, EmbeddedStore, Layout, RedisConfig, RedisStore, StoreError};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -39,23 +39,27 @@ async fn redis(config: &RedisConfig, layout: &Layout, findings: &mut Findings) {
 }
 
 async fn about(store: &RedisStore, findings: &mut Findings) {
-    let about = match within(async { Ok(store.about().await?) }).await {
-        Ok(about) => about,
-        Err(error) => return findings.doubtful(format!("redis: INFO does not tell how it keeps its data: {error:#}")),
-    };
+    match within(async { Ok(store.about().await?) }).await {
+        Ok(nodes) => nodes.iter().for_each(|about| node(about, findings)),
+        Err(error) => findings.doubtful(format!("redis: INFO does not tell how it keeps its data: {error:#}")),
+    }
+}
+
+fn node(about: &About, findings: &mut Findings) {
+    let redis = about.node.as_ref().map_or_else(|| "redis".to_owned(), |node| format!("redis: {node}"));
     if let Some(version) = &about.version {
-        findings.right(format!("redis: version {version}"));
+        findings.right(format!("{redis}: version {version}"));
     }
     if about.replica == Some(true) {
-        findings.wrong("redis: a replica, which takes no writes: set store.redis.url to its primary");
+        findings.wrong(format!("{redis}: a replica, which takes no writes: set store.redis.url to its primary"));
     }
     match about.append_only {
-        Some(true) => findings.right("redis: writes an append-only file"),
-        Some(false) => findings.doubtful(
-            "redis: appendonly is off, so a restart loses counts back to the last snapshot, and they are counted again \
-             from the topic: set appendonly yes",
-        ),
-        None => findings.doubtful("redis: does not tell whether it writes an append-only file"),
+        Some(true) => findings.right(format!("{redis}: writes an append-only file")),
+        Some(false) => findings.doubtful(format!(
+            "{redis}: appendonly is off, so a restart loses counts back to the last snapshot, and they are counted \
+             again from the topic: set appendonly yes"
+        )),
+        None => findings.doubtful(format!("{redis}: does not tell whether it writes an append-only file")),
     }
 }
 

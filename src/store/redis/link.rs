@@ -3,22 +3,18 @@
 //! The client's own manager of connections is not used: it keeps a connection whose replies time out, and after a
 //! refused login it never tries again. Both would take a restart to put right.
 
+use super::connection::{Connection, Connector, FromMasters, Request};
 use super::problem::{needs_new_connection, store_error};
-use crate::store::{RedisUrl, StoreError};
-use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisResult, ScriptInvocation};
+use crate::store::{RedisConfig, StoreError};
+use ::redis::{Cmd, FromRedisValue, Pipeline, RedisResult, ScriptInvocation};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
-const CONNECT: Duration = Duration::from_secs(2);
-/// Longer than the pause that a fork for a snapshot causes.
-const RESPONSE: Duration = Duration::from_secs(5);
 /// Callers that queued behind a failed attempt share its answer instead of each waiting through one of their own.
 const SHARED_FAILURE: Duration = Duration::from_millis(100);
 
 pub(super) struct Link {
-    client: Client,
-    config: AsyncConnectionConfig,
+    connector: Connector,
     place: String,
     state: Mutex<State>,
 }
@@ -26,17 +22,18 @@ pub(super) struct Link {
 #[derive(Default)]
 struct State {
     generation: u64,
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Connection>,
     failed: Option<(Instant, StoreError)>,
 }
 
 impl Link {
-    pub(super) fn new(url: &RedisUrl) -> Result<Link, StoreError> {
-        let place = url.to_string();
-        let client = url.client().map_err(|error| store_error(&place, &error))?;
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(RESPONSE));
-        Ok(Link { client, config, place, state: Mutex::default() })
+    pub(super) fn new(config: &RedisConfig) -> Result<Link, StoreError> {
+        let mut place = config.url.to_string();
+        if config.is_cluster() {
+            place.push_str(" (cluster)");
+        }
+        let connector = Connector::new(config).map_err(|error| store_error(&place, &error))?;
+        Ok(Link { connector, place, state: Mutex::default() })
     }
 
     /// Where it leads, without the password.
@@ -45,25 +42,31 @@ impl Link {
     }
 
     pub(super) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        let (generation, mut connection) = self.connection().await?;
-        let result = command.query_async(&mut connection).await;
-        self.settled(generation, result).await
+        self.send(Request::Command(command)).await
     }
 
     pub(super) async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, StoreError> {
-        let (generation, mut connection) = self.connection().await?;
-        let result = pipeline.query_async(&mut connection).await;
-        self.settled(generation, result).await
+        self.send(Request::Pipeline(pipeline)).await
     }
 
-    /// By its hash, and with its text when Redis does not know it (any more).
     pub(super) async fn script<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, StoreError> {
+        self.send(Request::Script(script)).await
+    }
+
+    async fn send<T: FromRedisValue>(&self, request: Request<'_>) -> Result<T, StoreError> {
         let (generation, mut connection) = self.connection().await?;
-        let result = script.invoke_async(&mut connection).await;
+        let result = connection.send(&request).await;
         self.settled(generation, result).await
     }
 
-    async fn connection(&self) -> Result<(u64, MultiplexedConnection), StoreError> {
+    /// Asks every master of a cluster, or the one Redis.
+    pub(super) async fn each_master<T: FromRedisValue>(&self, command: &Cmd) -> Result<FromMasters<T>, StoreError> {
+        let (generation, mut connection) = self.connection().await?;
+        let result = connection.each_master(command).await;
+        self.settled(generation, result).await
+    }
+
+    async fn connection(&self) -> Result<(u64, Connection), StoreError> {
         let asked = Instant::now();
         let mut state = self.state.lock().await;
         if let Some(connection) = &state.connection {
@@ -88,11 +91,11 @@ impl Link {
         }
     }
 
-    async fn connect(&self) -> Result<MultiplexedConnection, StoreError> {
-        let connecting = self.client.get_multiplexed_async_connection_with_config(&self.config);
+    async fn connect(&self) -> Result<Connection, StoreError> {
+        let connecting = self.connector.connect();
         // The client's own limit is for the socket; a server that accepts and says nothing must not hold us either.
-        match tokio::time::timeout(CONNECT + RESPONSE, connecting).await {
-            Ok(result) => result.map_err(|error| store_error(&self.place, &error)),
+        match tokio::time::timeout(self.connector.limit(), connecting).await {
+            Ok(result) => result.map_err(|error| unavailable(store_error(&self.place, &error))),
             Err(_) => Err(StoreError::Unavailable {
                 place: self.place.clone(),
                 problem: "it accepts connections but does not answer".to_owned(),
@@ -109,5 +112,13 @@ impl Link {
             }
         }
         Err(store_error(&self.place, &error))
+    }
+}
+
+/// While connecting nothing of ours was read yet: an answer that makes no sense is the server's, and may pass.
+fn unavailable(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Corrupt { place, problem } => StoreError::Unavailable { place, problem },
+        other => other,
     }
 }

@@ -2,7 +2,8 @@ use super::RedisStore;
 use crate::counter::Ledger;
 use crate::store::gap::accepted_at;
 use crate::store::{Condition, PartitionState, StoreError, StoredPartition};
-use ::redis::pipe;
+use ::redis::cmd;
+use futures_util::future::try_join_all;
 use std::collections::HashMap;
 use std::str::FromStr;
 
@@ -14,15 +15,12 @@ impl RedisStore {
         topic: &str,
         partitions: &[i32],
     ) -> Result<Vec<Option<StoredPartition>>, StoreError> {
-        if partitions.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut pipeline = pipe();
-        for partition in partitions {
+        // One by one, and all at once: in a cluster each finds its own way, even while its slot is being moved.
+        let hashes = try_join_all(partitions.iter().map(|partition| async {
             let shard = u32::try_from(*partition).unwrap_or_default() % self.shards;
-            pipeline.cmd("HGETALL").arg(self.names.partition(shard, topic, *partition));
-        }
-        let hashes: Vec<Hash> = self.link.pipeline(&pipeline).await?;
+            self.link.command::<Hash>(cmd("HGETALL").arg(self.names.partition(shard, topic, *partition))).await
+        }));
+        let hashes = hashes.await?;
         let parsed = partitions.iter().zip(hashes).map(|(partition, hash)| {
             let parsed = if hash.is_empty() { Ok(None) } else { parse(&hash).map(Some) };
             parsed.map_err(|problem| self.corrupt(format!("{topic} partition {partition}: {problem}")))

@@ -7,7 +7,7 @@ const PASSING: [(&str, &str); 18] = [
     ("TRYAGAIN", "a cluster slot is being moved; this passes"),
     ("CLUSTERDOWN", "its cluster is down: look at its nodes"),
     ("MASTERDOWN", "it is a replica that lost its master"),
-    ("MOVED", "the key is on another node of a cluster: store.redis.url must name a single Redis"),
+    ("MOVED", "the key is on another node of a cluster; this passes, once store.redis.cluster_nodes names its nodes"),
     ("ASK", "a cluster slot is being moved; this passes"),
     ("CROSSSLOT", "it is a cluster that cannot take these keys together"),
     ("READONLY", "it is a replica: store.redis.url must name the master"),
@@ -39,6 +39,9 @@ pub(super) fn store_error(place: &str, error: &RedisError) -> StoreError {
     }
     let problem = match error.kind() {
         ErrorKind::AuthenticationFailed => format!("it refused the login of store.redis.url ({text})"),
+        _ if text.contains("cluster support disabled") => {
+            format!("it is no cluster: leave store.redis.cluster_nodes empty ({text})")
+        }
         _ if error.is_timeout() => "it did not answer in time".to_owned(),
         _ if error.is_connection_refusal() => "nothing listens there: start Redis, or mend store.redis.url".to_owned(),
         _ => text,

@@ -80,14 +80,14 @@ impl RedisStore {
     pub(super) async fn count_keys(&self, counter: &str, window: &str, starts: &[i64]) -> Result<u64, StoreError> {
         let mut sum = 0;
         for starts in starts.chunks(LENGTHS) {
-            let mut pipeline = pipe();
             for shard in 0..self.shards {
+                let mut pipeline = pipe();
                 for start in starts {
                     pipeline.cmd("HLEN").arg(self.names.keys(shard, counter, window, *start));
                 }
+                let lengths: Vec<u64> = self.link.pipeline(&pipeline).await?;
+                sum += lengths.iter().sum::<u64>();
             }
-            let lengths: Vec<u64> = self.link.pipeline(&pipeline).await?;
-            sum += lengths.iter().sum::<u64>();
         }
         Ok(sum)
     }

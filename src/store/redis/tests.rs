@@ -212,6 +212,62 @@ async fn a_flush_whose_reply_was_lost_was_applied_once() {
     );
 }
 
+#[tokio::test]
+async fn an_emptied_redis_gets_its_layout_again_when_somebody_misses_a_partition() {
+    let own = Own::new();
+    let laid = async || own.does::<BTreeMap<String, String>>(&cmd("HGETALL").arg("sg:{0}:layout").to_owned()).await;
+    let empty = async || own.does::<()>(&cmd("FLUSHALL")).await;
+    own.store.prepare(&layout(specs()), 1_000).await.unwrap();
+    let first_laid = laid().await;
+    own.store.flush(&first()).await.unwrap();
+
+    empty().await;
+    let next = flush(vec![part(0, Some(4), Some(segment(4, 5, &[("/a", 1)])))]);
+    assert_eq!(own.store.flush(&next).await.unwrap(), Flushed::Conflict(vec![(0, None)]));
+    assert_eq!(own.store.partitions(TOPIC, &[0, 1]).await.unwrap(), [None, None]);
+    assert_eq!(laid().await, first_laid, "counted from the first record on, as at the first start");
+
+    empty().await;
+    assert!(matches!(own.store.flush(&first()).await.unwrap(), Flushed::Applied { .. }));
+    assert_eq!(laid().await, first_laid, "a first flush lays it too");
+}
+
+#[tokio::test]
+async fn an_emptied_redis_that_another_configuration_took_is_refused() {
+    let own = Own::new();
+    own.store.prepare(&layout(specs()), 1_000).await.unwrap();
+    own.store.flush(&first()).await.unwrap();
+    let _: () = own.does(&cmd("FLUSHALL")).await;
+    let mut other = layout(specs());
+    other.topic = "others.events".into();
+    store_at(own.server.url()).prepare(&other, 2_000).await.unwrap();
+    let refused = [own.store.partitions(TOPIC, &[0]).await.unwrap_err(), own.store.flush(&first()).await.unwrap_err()];
+    for error in refused {
+        assert!(matches!(error, StoreError::Layout(_)) && !error.is_retryable(), "{error}");
+        assert!(error.to_string().contains("count topic `others.events`, not `user.events`"), "{error}");
+    }
+    assert_eq!(own.does::<i64>(&cmd("DBSIZE")).await, 1, "nothing was counted beside the other's layout");
+}
+
+#[tokio::test]
+async fn another_number_of_shards_is_refused_with_what_to_do() {
+    let own = Own::new();
+    own.store.prepare(&layout(specs()), 1_000).await.unwrap();
+    let url = RedisUrl::from(own.server.url());
+    let config = RedisConfig { url, shards: 3, ..RedisConfig::default() };
+    let store = RedisStore::new(&config, Arc::new(Counters::new(specs()).unwrap())).unwrap();
+    let error = store.prepare(&layout(specs()), 2_000).await.unwrap_err();
+    assert!(matches!(error, StoreError::Layout(_)), "{error}");
+    assert!(error.to_string().contains("set store.redis.shards = 1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_store_that_only_reads_lays_nothing() {
+    let own = Own::new();
+    assert_eq!(own.store.partitions(TOPIC, &[0]).await.unwrap(), [None]);
+    assert_eq!(own.does::<i64>(&cmd("DBSIZE")).await, 0);
+}
+
 /// Until it is ready: after a failure the connection is made anew at the next call but one.
 async fn eventually(store: &RedisStore) {
     let mut last = None;

@@ -1,8 +1,8 @@
-//! A real Kafka: one KRaft broker, from the jars that `make test` fetched.
+//! A real Kafka: one KRaft broker or three, from the jars that `make test` fetched.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -13,7 +13,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::process::Process;
 use super::topic::{self, Raw, Record};
-use super::{free_ports, unique};
+use super::{eventually, free_ports, unique};
 
 /// 3 s on an idle machine; the rest is for a busy one.
 const START_DEADLINE: Duration = Duration::from_secs(90);
@@ -21,6 +21,10 @@ const START_DEADLINE: Duration = Duration::from_secs(90);
 pub(crate) struct Kafka {
     process: Process,
     port: u16,
+    /// `host:port` of all brokers of its cluster.
+    brokers: String,
+    /// How many brokers that is, and how many copies of a record there are.
+    nodes: usize,
     /// Where its second listener sends clients: to a proxy, which has to lead back to that listener.
     proxied: Option<Proxied>,
 }
@@ -47,7 +51,8 @@ impl Kafka {
 
     async fn start_proxied(proxied: Option<Proxied>) -> Self {
         let [port, controller] = free_ports();
-        let kafka = Self { process: Process::new("kafka"), port, proxied };
+        let kafka =
+            Self { process: Process::new("kafka"), port, brokers: format!("127.0.0.1:{port}"), nodes: 1, proxied };
         let proxied = proxied.map(|proxied| [proxied.behind, proxied.proxy]);
         let ports = [port, controller].into_iter().chain(proxied.into_iter().flatten());
         let prepared = script("prepare", kafka.process.dir())
@@ -64,9 +69,9 @@ impl Kafka {
         format!("127.0.0.1:{}", self.proxied.expect("started behind a proxy").proxy)
     }
 
-    /// `host:port`, for `bootstrap.servers`.
+    /// `host:port` of all brokers of its cluster, for `bootstrap.servers`.
     pub(crate) fn brokers(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.brokers.clone()
     }
 
     /// A client's settings; the caller adds its own.
@@ -95,7 +100,7 @@ impl Kafka {
         let topic = NewTopic {
             name,
             num_partitions: partitions,
-            replication: TopicReplication::Fixed(1),
+            replication: TopicReplication::Fixed(self.nodes as i32),
             config: settings.to_vec(),
         };
         let made = self.admin().create_topics([&topic], &AdminOptions::new()).await.expect("an answer");
@@ -181,7 +186,11 @@ impl Kafka {
 
     /// The same without waiting until it answers.
     pub(crate) fn spawn(&self) {
-        self.process.spawn(script("run", self.process.dir()));
+        let mut command = script("run", self.process.dir());
+        if self.nodes > 1 {
+            command.env("KAFKA_JAVA_OPTS", "-Xms64m -Xmx256m -XX:+UseSerialGC -Xshare:auto");
+        }
+        self.process.spawn(command);
     }
 
     /// Whether its process was started and not ended by us.
@@ -191,7 +200,8 @@ impl Kafka {
 
     /// Waits until it answers requests.
     pub(crate) async fn until_up(&self) {
-        let (client, broker) = (self.client(), self.brokers());
+        let (mut client, broker, nodes) = (self.client(), format!("127.0.0.1:{}", self.port), self.nodes);
+        client.set("bootstrap.servers", &broker);
         let started = Instant::now();
         loop {
             self.process.assert_alive();
@@ -203,7 +213,7 @@ impl Kafka {
                 Ok::<_, rdkafka::error::KafkaError>(metadata.brokers().len())
             });
             match answer.await.expect("no panic") {
-                Ok(brokers) if brokers > 0 => return,
+                Ok(brokers) if brokers == nodes => return,
                 other => assert!(
                     started.elapsed() < START_DEADLINE,
                     "kafka on {broker} does not answer within {START_DEADLINE:?}: {other:?}\n{}",
@@ -211,6 +221,80 @@ impl Kafka {
                 ),
             }
         }
+    }
+}
+
+/// Several brokers, each of them a controller too; every record has a copy on each, and two of them acknowledge it.
+pub(crate) struct KafkaCluster {
+    nodes: Vec<Kafka>,
+}
+
+impl KafkaCluster {
+    /// Three new brokers with empty logs, that answer requests and know of each other.
+    pub(crate) async fn start() -> KafkaCluster {
+        let (ports, controllers) = (free_ports::<3>(), free_ports::<3>());
+        let listed = |ports: [u16; 3], name: fn(usize) -> String| {
+            let all = ports.into_iter().enumerate();
+            all.map(|(index, port)| format!("{}127.0.0.1:{port}", name(index))).collect::<Vec<_>>().join(",")
+        };
+        let (brokers, quorum) =
+            (listed(ports, |_| String::new()), listed(controllers, |index| format!("{}@", index + 1)));
+        let node = |port| Kafka {
+            process: Process::new("kafka"),
+            port,
+            brokers: brokers.clone(),
+            nodes: ports.len(),
+            proxied: None,
+        };
+        let cluster = KafkaCluster { nodes: ports.map(node).into() };
+        let preparing = cluster.nodes.iter().enumerate().map(|(index, kafka)| {
+            let mut command = script("prepare-node", kafka.process.dir());
+            command.args([(index + 1).to_string(), kafka.port.to_string(), quorum.clone()]);
+            command.stderr(Stdio::piped()).spawn().expect("scripts/kafka.sh")
+        });
+        for preparing in preparing.collect::<Vec<_>>() {
+            let prepared = preparing.wait_with_output().expect("its end");
+            assert!(prepared.status.success(), "{}", String::from_utf8_lossy(&prepared.stderr));
+        }
+        cluster.nodes.iter().for_each(Kafka::spawn);
+        cluster.until_up().await;
+        cluster
+    }
+
+    /// A door to all of them; it stays open when this broker is away.
+    pub(crate) fn any(&self) -> &Kafka {
+        &self.nodes[0]
+    }
+
+    /// One of them.
+    pub(crate) fn node(&self, number: usize) -> &Kafka {
+        &self.nodes[number]
+    }
+
+    /// Waits until each of them answers and knows of the others.
+    pub(crate) async fn until_up(&self) {
+        for kafka in &self.nodes {
+            kafka.until_up().await;
+        }
+    }
+
+    /// Which of them leads a partition.
+    pub(crate) async fn leader(&self, topic: &str, partition: i32) -> usize {
+        let (client, name) = (self.any().client(), topic.to_owned());
+        eventually(START_DEADLINE, &format!("partition {partition} of {topic} has a leader"), async || {
+            let (client, name) = (client.clone(), name.clone());
+            let answer = tokio::task::spawn_blocking(move || {
+                let consumer: BaseConsumer = client.create()?;
+                let metadata = consumer.fetch_metadata(Some(&name), Duration::from_secs(2))?;
+                let partitions = metadata.topics()[0].partitions();
+                Ok::<_, rdkafka::error::KafkaError>(partitions.iter().find(|p| p.id() == partition).map(|p| p.leader()))
+            });
+            match answer.await.expect("no panic") {
+                Ok(Some(id)) if id > 0 => Ok(id as usize - 1),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await
     }
 }
 

@@ -14,6 +14,7 @@ mod ports;
 pub(crate) mod process;
 pub(crate) mod proxy;
 mod redis;
+mod redis_cluster;
 mod settings;
 pub(crate) mod topic;
 pub(crate) mod traffic;
@@ -25,9 +26,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::OnceCell;
 
-pub(crate) use kafka::{Kafka, Proxied};
+pub(crate) use kafka::{Kafka, KafkaCluster, Proxied};
 pub(crate) use ports::free_ports;
 pub(crate) use redis::Redis;
+pub(crate) use redis_cluster::RedisCluster;
 pub(crate) use settings::Settings;
 
 const POLL: Duration = Duration::from_millis(20);

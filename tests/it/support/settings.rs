@@ -4,7 +4,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::{Kafka, Redis, free_ports};
+use super::{Kafka, Redis, RedisCluster, free_ports};
 
 /// What the program counts unless a test says otherwise: the documented file.
 const DOCUMENTED: &str = include_str!("../../../config/streamgauge.toml");
@@ -24,6 +24,11 @@ impl Settings {
             .with("log.kafka.dead_letter_topic", format!("{topic}.dlq"))
             .with("store.redis.url", redis.url())
             .with("store.redis.prefix", prefix)
+    }
+
+    /// The same over a Redis Cluster.
+    pub(crate) fn on_cluster(self, cluster: &RedisCluster) -> Settings {
+        self.with("store.redis.url", cluster.url()).with("store.redis.cluster_nodes", cluster.other_nodes())
     }
 
     /// Over one file in this folder.

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 
 use super::{Bucket, Differences, Found, OUTCOMES, Recount, Wanted};
-use crate::support::{Redis, Settings};
+use crate::support::{Redis, RedisCluster, Settings};
 
 /// After how many seconds past its retention a key of a bucket expires.
 const GRACE_S: i64 = 600;
@@ -15,6 +14,12 @@ const CHUNK: usize = 500;
 
 type Hash = HashMap<String, String>;
 
+/// What is under the keys of one prefix, whichever node has them.
+struct Stored {
+    /// When a key expires, in unix seconds (-1 for never), and what it holds.
+    keys: BTreeMap<String, (i64, Hash)>,
+}
+
 impl Recount {
     /// Fails unless Redis holds exactly what the records add up to: every bucket with its keys and its expiry, every
     /// partition with its ledger, and nothing else.
@@ -22,44 +27,51 @@ impl Recount {
         self.differences_in_redis(redis, settings).await.assert_none("Redis");
     }
 
+    /// The same of a cluster, each of its masters asked for what it has.
+    pub(crate) async fn assert_in_cluster(&self, cluster: &RedisCluster, settings: &Settings) {
+        self.differences_in_cluster(cluster, settings).await.assert_none("the Redis Cluster");
+    }
+
     /// In what Redis differs from what the records add up to.
     pub(crate) async fn differences_in_redis(&self, redis: &Redis, settings: &Settings) -> Differences {
+        self.differences_in_nodes(vec![redis.connection().await], settings).await
+    }
+
+    /// In what a cluster differs from what the records add up to.
+    pub(crate) async fn differences_in_cluster(&self, cluster: &RedisCluster, settings: &Settings) -> Differences {
+        self.differences_in_nodes(cluster.connections().await, settings).await
+    }
+
+    async fn differences_in_nodes(&self, nodes: Vec<MultiplexedConnection>, settings: &Settings) -> Differences {
         let (topic, prefix) = (settings.text_of("log.kafka.topic"), settings.text_of("store.redis.prefix"));
-        let mut connection = redis.connection().await;
-        let mut names = scan(&mut connection, &format!("{prefix}:*")).await;
-        let lines = self.partitions_differ(&mut connection, prefix, topic, &mut names).await;
+        let (mut stored, mut lines) = Stored::read(nodes, prefix).await;
+        lines.extend(self.partitions_differ(prefix, topic, &mut stored));
         let mut differences = Differences { lines, ..Differences::default() };
-        self.buckets_differ(&mut connection, prefix, &mut names, &mut differences).await;
-        if names.remove(&format!("{prefix}:{{0}}:layout")).is_none() {
+        self.buckets_differ(prefix, &mut stored, &mut differences);
+        if stored.keys.remove(&format!("{prefix}:{{0}}:layout")).is_none() {
             differences.lines.push("there is no layout".to_owned());
         }
         let mut not_kept: Vec<_> = self.buckets.iter().collect();
         not_kept.retain(|(bucket, _)| !self.kept().any(|(kept, _)| kept == *bucket));
         for (bucket, shards) in not_kept {
             for shard in shards.keys() {
-                names.remove(&self.name(prefix, *shard, "sum", bucket));
-                names.remove(&self.name(prefix, *shard, "keys", bucket));
+                stored.keys.remove(&self.name(prefix, *shard, "sum", bucket));
+                stored.keys.remove(&self.name(prefix, *shard, "keys", bucket));
             }
         }
-        differences.lines.extend(names.into_keys().map(|name| format!("{name}: should not be there")));
+        differences.lines.extend(stored.keys.into_keys().map(|name| format!("{name}: should not be there")));
         differences
     }
 
-    async fn partitions_differ(
-        &self,
-        connection: &mut MultiplexedConnection,
-        prefix: &str,
-        topic: &str,
-        names: &mut BTreeMap<String, i64>,
-    ) -> Vec<String> {
+    fn partitions_differ(&self, prefix: &str, topic: &str, stored: &mut Stored) -> Vec<String> {
         let mut differences = Vec::new();
         for (number, wanted) in &self.partitions {
             let shard = number.rem_euclid(self.rules.shards);
             let name = format!("{prefix}:{{{shard}}}:partition:{topic}:{number}");
-            if let Some(expires) = names.remove(&name).filter(|expires| *expires != -1) {
+            let (expires, hash) = stored.keys.remove(&name).unwrap_or((-1, Hash::new()));
+            if expires != -1 {
                 differences.push(format!("{name}: expires at {expires}, should never"));
             }
-            let hash: Hash = connection.hgetall(&name).await.expect("a hash");
             let number = |field: &str| hash.get(field).map(|text| text.parse::<i64>().expect("a number"));
             let of = |field: &str| number(field).unwrap_or(0);
             let mut check = |what: &str, found: i64, wanted: i64| {
@@ -86,39 +98,26 @@ impl Recount {
         differences
     }
 
-    async fn buckets_differ(
-        &self,
-        connection: &mut MultiplexedConnection,
-        prefix: &str,
-        names: &mut BTreeMap<String, i64>,
-        differences: &mut Differences,
-    ) {
-        let kept: Vec<_> = self
-            .kept()
-            .flat_map(|(bucket, shards)| shards.iter().map(move |(shard, wanted)| (bucket, *shard, wanted)))
-            .collect();
-        for some in kept.chunks(CHUNK) {
-            let mut pipeline = redis::pipe();
-            for (bucket, shard, _) in some {
-                pipeline
-                    .hgetall(self.name(prefix, *shard, "sum", bucket))
-                    .hgetall(self.name(prefix, *shard, "keys", bucket));
-            }
-            let hashes: Vec<Hash> = pipeline.query_async(connection).await.expect("hashes");
-            for ((bucket, shard, wanted), pair) in some.iter().zip(hashes.chunks(2)) {
-                let (counter, window) = self.counter_of(bucket);
-                let name = self.name(prefix, *shard, "sum", bucket);
-                let of = |field: &str| pair[0].get(field).map_or(0, |text| text.parse().expect("a count"));
-                let keys = pair[1].iter().map(|(key, count)| (key.clone(), count.parse().expect("a count")));
-                let found = Found { total: of("total"), other: of("other"), keys: keys.collect() };
-                differences.compare(&name, bucket, &Wanted::sum([*wanted], counter.max_keys), &found);
-                let expires = window.kept_until_ms(bucket.2) / 1_000 + GRACE_S;
-                for name in [name, self.name(prefix, *shard, "keys", bucket)] {
-                    if let Some(found) = names.remove(&name).filter(|found| *found != expires) {
-                        differences.lines.push(format!("{name}: expires at {found}, should at {expires}"));
-                    }
+    fn buckets_differ(&self, prefix: &str, stored: &mut Stored, differences: &mut Differences) {
+        let kept =
+            self.kept().flat_map(|(bucket, shards)| shards.iter().map(move |(shard, wanted)| (bucket, *shard, wanted)));
+        for (bucket, shard, wanted) in kept {
+            let (counter, window) = self.counter_of(bucket);
+            let expires = window.kept_until_ms(bucket.2) / 1_000 + GRACE_S;
+            let mut hash = |kind: &str| {
+                let name = self.name(prefix, shard, kind, bucket);
+                let (found, hash) = stored.keys.remove(&name)?;
+                if found != expires {
+                    differences.lines.push(format!("{name}: expires at {found}, should at {expires}"));
                 }
-            }
+                Some(hash)
+            };
+            let (sum, keys) = (hash("sum").unwrap_or_default(), hash("keys").unwrap_or_default());
+            let of = |field: &str| sum.get(field).map_or(0, |text| text.parse().expect("a count"));
+            let keys = keys.into_iter().map(|(key, count)| (key, count.parse().expect("a count")));
+            let found = Found { total: of("total"), other: of("other"), keys: keys.collect() };
+            let name = self.name(prefix, shard, "sum", bucket);
+            differences.compare(&name, bucket, &Wanted::sum([wanted], counter.max_keys), &found);
         }
     }
 
@@ -128,26 +127,40 @@ impl Recount {
     }
 }
 
-/// All keys of this pattern, each with the time in unix seconds when it expires; -1 for never.
-async fn scan(connection: &mut MultiplexedConnection, pattern: &str) -> BTreeMap<String, i64> {
-    let mut names: Vec<String> = Vec::new();
+impl Stored {
+    /// All of it, and the keys that more than one node has.
+    async fn read(nodes: Vec<MultiplexedConnection>, prefix: &str) -> (Stored, Vec<String>) {
+        let (mut stored, mut twice) = (Stored { keys: BTreeMap::new() }, Vec::new());
+        for mut node in nodes {
+            for some in names(&mut node, &format!("{prefix}:*")).await.chunks(CHUNK) {
+                let mut pipeline = redis::pipe();
+                some.iter().for_each(|name| _ = pipeline.cmd("EXPIRETIME").arg(name).hgetall(name));
+                let found: Vec<redis::Value> = pipeline.query_async(&mut node).await.expect("hashes");
+                for (name, pair) in some.iter().zip(found.chunks_exact(2)) {
+                    let expires = redis::from_redis_value(pair[0].clone()).expect("a time");
+                    let hash = redis::from_redis_value(pair[1].clone()).expect("a hash");
+                    if stored.keys.insert(name.clone(), (expires, hash)).is_some() {
+                        twice.push(format!("{name}: is on two nodes"));
+                    }
+                }
+            }
+        }
+        (stored, twice)
+    }
+}
+
+/// All keys of this pattern that a node has, each once.
+async fn names(node: &mut MultiplexedConnection, pattern: &str) -> Vec<String> {
+    let mut names = std::collections::BTreeSet::new();
     let mut cursor = 0_u64;
     loop {
         let mut command = redis::cmd("SCAN");
         command.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(10_000);
-        let (next, some): (u64, Vec<String>) = command.query_async(connection).await.expect("keys");
+        let (next, some): (u64, Vec<String>) = command.query_async(node).await.expect("keys");
         names.extend(some);
         cursor = next;
         if cursor == 0 {
-            break;
+            return names.into_iter().collect();
         }
     }
-    let mut expiries = BTreeMap::new();
-    for some in names.chunks(CHUNK) {
-        let mut pipeline = redis::pipe();
-        some.iter().for_each(|name| _ = pipeline.cmd("EXPIRETIME").arg(name));
-        let times: Vec<i64> = pipeline.query_async(connection).await.expect("times");
-        expiries.extend(some.iter().cloned().zip(times));
-    }
-    expiries
 }
