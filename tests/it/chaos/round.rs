@@ -236,6 +236,7 @@ impl<'s> Round<'s> {
         }
         outcome.failures.extend(not_kept(&dead, &stage.letters(&settings).await));
         outcome.failures.extend(ended(&cast).await);
+        stage.clear(&settings).await;
     }
 }
 
