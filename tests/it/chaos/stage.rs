@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use rdkafka::ClientConfig;
+use rdkafka::admin::AdminOptions;
 use tokio::sync::OnceCell;
 
 use crate::support::oracle::{Differences, Recount};
@@ -35,6 +36,9 @@ pub(super) trait Stage {
 
     /// Brings back what a fault took away.
     async fn heal(&self);
+
+    /// Takes away what a round wrote and nobody needs any more.
+    async fn clear(&self, _: &Settings) {}
 
     /// What starts the program in its place: a command and its arguments, to which the program's are added.
     fn starter(&self) -> Vec<String> {
@@ -193,6 +197,13 @@ impl Stage for Services<'_> {
 
     async fn differences(&self, recount: &Recount, settings: &Settings) -> Option<Differences> {
         Some(recount.differences_in_redis(self.redis, settings).await)
+    }
+
+    /// A broker that restarts looks at every partition that it has: a long campaign would become a slow one.
+    async fn clear(&self, settings: &Settings) {
+        let topics = [settings.text_of("log.kafka.topic"), settings.text_of("log.kafka.dead_letter_topic")];
+        let deleted = self.kafka.admin().delete_topics(&topics, &AdminOptions::new()).await.expect("an answer");
+        assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
     }
 
     async fn heal(&self) {
