@@ -164,6 +164,10 @@ impl Stage for InCluster<'_> {
     async fn heal(&self) {
         self.cluster.heal().await;
     }
+
+    async fn clear(&self, settings: &Settings) {
+        self.services.clear(settings).await;
+    }
 }
 
 /// Events come from three brokers.
@@ -196,5 +200,9 @@ impl Stage for OnBrokers<'_> {
 
     async fn heal(&self) {
         self.kafka.heal().await;
+    }
+
+    async fn clear(&self, settings: &Settings) {
+        self.services.clear(settings).await;
     }
 }
