@@ -10,6 +10,7 @@ mod names;
 mod partition;
 mod problem;
 mod read;
+mod script;
 #[cfg(test)]
 mod tests;
 
@@ -21,13 +22,14 @@ use super::{
     CounterStore, Flush, Flushed, Layout, Read, RedisConfig, StoreError, StoredBucket, StoredCounter, StoredPartition,
 };
 use crate::counter::Counters;
-use ::redis::{Script, cmd};
+use ::redis::cmd;
 use async_trait::async_trait;
 use fitness::Fitness;
 use futures_util::future::try_join_all;
 use laid::Laid;
 use link::Link;
 use names::Names;
+use script::Script;
 use std::sync::{Arc, Mutex};
 
 /// Counts in Redis.

@@ -1,6 +1,6 @@
 //! What the tests of the stores share: a Redis of their own, and a bench to try either store on.
 
-mod cluster;
+pub(super) mod cluster;
 
 use super::{CounterStore, EmbeddedStore, RedisConfig, RedisStore, RedisUrl};
 use crate::counter::{Counters, Spec};

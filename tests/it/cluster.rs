@@ -60,15 +60,16 @@ async fn a_slot_that_moves_under_load_loses_and_doubles_nothing() {
             if keys > 10 { Ok(()) } else { Err(format!("{keys} keys")) }
         })
         .await;
-        let moving = cluster.begin_move(slot, (from + 1) % 3).await;
-        moving.half().await;
+        let to = (from + 1) % 3;
+        cluster.begin_move(slot, to).await;
+        cluster.move_half().await;
         // Until a window begins whose keys are on neither side: a script that needs both sides has to wait.
         until_refused(&binary, "a cluster slot is being moved").await;
         load.until_acknowledged(1_000).await;
-        let (left, arrived) = (moving.left().await, moving.arrived().await);
+        let (left, arrived) = (cluster.keys_in(slot, from).await, cluster.keys_in(slot, to).await);
         assert!(left > 0 && arrived > 0, "{left} keys here and {arrived} there");
         assert_eq!(binary.status().await["unaccounted"], 0, "the status follows each partition to where it is");
-        moving.finish().await;
+        cluster.finish_move().await;
         binary.until_admin("/readyz/process", 200).await;
         load.until_acknowledged(500).await;
     }

@@ -1,5 +1,6 @@
 //! One Redis or a cluster of them, behind one connection.
 
+use super::script::Call;
 use crate::store::RedisConfig;
 use ::redis::aio::{ConnectionLike, MultiplexedConnection};
 use ::redis::cluster::ClusterClient;
@@ -7,7 +8,7 @@ use ::redis::cluster_async::ClusterConnection;
 use ::redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
 use ::redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisFuture, RedisResult,
-    ScriptInvocation, ServerErrorKind, Value, cmd, pipe,
+    ServerErrorKind, Value, cmd, pipe,
 };
 use std::collections::HashMap;
 use std::time::Duration;
@@ -85,7 +86,7 @@ pub(super) enum Request<'a> {
     /// In a cluster all of its keys must be of one slot.
     Pipeline(&'a Pipeline),
     /// By its hash, and with its text when Redis does not know it (any more).
-    Script(&'a ScriptInvocation<'a>),
+    Script(&'a Call<'a>),
 }
 
 impl Connection {
@@ -105,16 +106,23 @@ impl Connection {
 
     async fn send_once<T: FromRedisValue>(&mut self, request: &Request<'_>) -> RedisResult<T> {
         match request {
+            Request::Command(command) => self.command(command).await,
             Request::Pipeline(pipeline) => pipeline.query_async(self).await,
-            Request::Script(script) => script.invoke_async(self).await,
-            Request::Command(command) => match (command.query_async(self).await, self) {
-                (Err(error), Connection::Cluster(cluster))
-                    if error.kind() == ErrorKind::Server(ServerErrorKind::Ask) =>
-                {
-                    asking(cluster, command, error).await
+            Request::Script(call) => match self.command(&call.by_hash()).await {
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                    self.command(&call.by_text()).await
                 }
-                (result, _) => result,
+                result => result,
             },
+        }
+    }
+
+    async fn command<T: FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<T> {
+        match (command.query_async(self).await, self) {
+            (Err(error), Connection::Cluster(cluster)) if error.kind() == ErrorKind::Server(ServerErrorKind::Ask) => {
+                asking(cluster, command, error).await
+            }
+            (result, _) => result,
         }
     }
 

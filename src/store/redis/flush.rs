@@ -1,12 +1,12 @@
 use super::RedisStore;
+use super::script::Call;
 use crate::store::merged::{Addition, cells, merged};
 use crate::store::{Flush, Flushed, PartitionFlush, StoreError};
-use ::redis::ScriptInvocation;
 
 impl RedisStore {
     pub(super) async fn flush_once(&self, flush: &Flush) -> Result<Flushed, StoreError> {
         let additions = merged(flush, &self.counters, self.shards)?;
-        let mut script = self.flush.prepare_invoke();
+        let mut script = self.flush.call();
         script.arg(flush.now_ms).arg(flush.parts.len()).arg(additions.len());
         for part in &flush.parts {
             script.key(self.names.partition(flush.shard, &flush.topic, part.partition));
@@ -29,7 +29,7 @@ impl RedisStore {
         }
     }
 
-    fn add_bucket(&self, script: &mut ScriptInvocation<'_>, shard: u32, addition: &Addition) {
+    fn add_bucket(&self, script: &mut Call<'_>, shard: u32, addition: &Addition) {
         let Addition { counter, window, start, .. } = addition;
         script.key(self.names.sum(shard, counter, window, *start));
         script.arg(addition.total).arg(addition.expires_at()).arg(addition.max_keys).arg(addition.keys.len());
@@ -55,7 +55,7 @@ impl RedisStore {
     }
 }
 
-fn add_part(script: &mut ScriptInvocation<'_>, part: &PartitionFlush) {
+fn add_part(script: &mut Call<'_>, part: &PartitionFlush) {
     script.arg(text(part.expected));
     match &part.segment {
         None => {

@@ -54,7 +54,7 @@ impl RedisStore {
 
     /// Adds to the layout unless it changed since `stored` was read; then answers false.
     async fn add_to_layout(&self, stored: &Fields, additions: &Fields) -> Result<bool, StoreError> {
-        let mut script = self.layout.prepare_invoke();
+        let mut script = self.layout.call();
         script.key(self.names.layout()).arg(stored.len());
         for (name, value) in additions {
             script.arg(name).arg(value);

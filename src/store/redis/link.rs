@@ -4,9 +4,10 @@
 //! refused login it never tries again. Both would take a restart to put right.
 
 use super::connection::{Connection, Connector, FromMasters, Request};
-use super::problem::{needs_new_connection, store_error};
+use super::problem::{is_elsewhere, needs_new_connection, store_error};
+use super::script::Call;
 use crate::store::{RedisConfig, StoreError};
-use ::redis::{Cmd, FromRedisValue, Pipeline, RedisResult, ScriptInvocation};
+use ::redis::{Cmd, FromRedisValue, Pipeline, RedisResult};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
@@ -49,14 +50,27 @@ impl Link {
         self.send(Request::Pipeline(pipeline)).await
     }
 
-    pub(super) async fn script<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, StoreError> {
-        self.send(Request::Script(script)).await
+    pub(super) async fn script<T: FromRedisValue>(&self, call: &Call<'_>) -> Result<T, StoreError> {
+        self.send(Request::Script(call)).await
     }
 
     async fn send<T: FromRedisValue>(&self, request: Request<'_>) -> Result<T, StoreError> {
-        let (generation, mut connection) = self.connection().await?;
-        let result = connection.send(&request).await;
-        self.settled(generation, result).await
+        match self.attempt(&request).await {
+            // The client overlooks this answer inside a transaction; a new one reads anew where the slots are.
+            (_, true) => self.attempt(&request).await.0,
+            (result, false) => result,
+        }
+    }
+
+    /// What came of it, and whether the keys are elsewhere.
+    async fn attempt<T: FromRedisValue>(&self, request: &Request<'_>) -> (Result<T, StoreError>, bool) {
+        let (generation, mut connection) = match self.connection().await {
+            Ok(connection) => connection,
+            Err(error) => return (Err(error), false),
+        };
+        let result = connection.send(request).await;
+        let moved = result.as_ref().is_err_and(is_elsewhere);
+        (self.settled(generation, result).await, moved)
     }
 
     /// Asks every master of a cluster, or the one Redis.

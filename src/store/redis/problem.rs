@@ -56,7 +56,13 @@ pub(super) fn needs_new_connection(error: &RedisError) -> bool {
         || error.is_timeout()
         || error.is_unrecoverable_error()
         || matches!(error.kind(), ErrorKind::Parse)
+        || is_elsewhere(error)
         || ["READONLY", "MASTERDOWN", "UNBLOCKED", "NOAUTH"].iter().any(|code| has_code(error, &text, code))
+}
+
+/// Whether another node of a cluster has the keys.
+pub(super) fn is_elsewhere(error: &RedisError) -> bool {
+    has_code(error, &told(error), "MOVED")
 }
 
 /// What the server said where it was the server: a pipeline's error hides it behind its own words.

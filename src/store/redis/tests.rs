@@ -1,3 +1,5 @@
+mod cluster;
+
 use crate::counter::{Counters, Slot};
 use crate::store::conformance::{NOW_S, TOPIC, flush, layout, part, segment, specs};
 use crate::store::testing::{Bench, RedisBench, Server, url_of};

@@ -71,6 +71,7 @@ fn free_ports(count: usize) -> Vec<u16> {
     (start..).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).take(count).collect()
 }
 
+#[expect(clippy::zombie_processes, reason = "the guard outlives this process: that is its purpose")]
 fn serve(ports: &[u16], buses: &[u16]) -> ChildStdin {
     let script = r#"for pair in "$@"; do
             mkdir "${pair%:*}"

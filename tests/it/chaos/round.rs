@@ -236,6 +236,7 @@ impl<'s> Round<'s> {
         }
         outcome.failures.extend(not_kept(&dead, &stage.letters(&settings).await));
         outcome.failures.extend(ended(&cast).await);
+        stage.clear(&settings).await;
     }
 }
 
@@ -247,6 +248,8 @@ pub(super) struct Plan {
     workers: u64,
     flush_ms: u64,
     flush_cells: u64,
+    /// Of duplicates: none are found, only near ones, or all that a round can have.
+    dedupe_horizon: u64,
     is_static: bool,
 }
 
@@ -258,6 +261,7 @@ impl Plan {
             workers: choices.between(1, 2),
             flush_ms: choices.one_of(&[50, 200, 500]),
             flush_cells: choices.one_of(&[100, 3_000, 20_000]),
+            dedupe_horizon: choices.one_of(&[0, 300, 200_000, 200_000]),
             is_static: choices.once_in(4),
         }
     }
@@ -268,7 +272,8 @@ impl Plan {
             .counting(COUNTERS)
             .with("pipeline.workers", number(self.workers))
             .with("pipeline.flush_interval", format!("{}ms", self.flush_ms))
-            .with("pipeline.flush_cells", number(self.flush_cells));
+            .with("pipeline.flush_cells", number(self.flush_cells))
+            .with("pipeline.dedupe_horizon", number(self.dedupe_horizon));
         let kafka = settings.get("log.kafka").is_some();
         if kafka { settings.with("store.redis.shards", number(self.shards)) } else { settings }
     }

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use rdkafka::ClientConfig;
+use rdkafka::admin::AdminOptions;
 use tokio::sync::OnceCell;
 
 use crate::support::oracle::{Differences, Recount};
 use crate::support::proxy::{Protocol, Proxy};
 use crate::support::topic::Record;
-use crate::support::{self, Kafka, Proxied, Redis, Settings, free_ports};
+use crate::support::{self, Kafka, KafkaCluster, Proxied, Redis, RedisCluster, Settings, free_ports};
 
 /// What a log holds, and where its partitions end.
 pub(super) type Log = (Vec<Record>, BTreeMap<i32, i64>);
@@ -35,6 +36,9 @@ pub(super) trait Stage {
 
     /// Brings back what a fault took away.
     async fn heal(&self);
+
+    /// Takes away what a round wrote and nobody needs any more.
+    async fn clear(&self, _: &Settings) {}
 
     /// What starts the program in its place: a command and its arguments, to which the program's are added.
     fn starter(&self) -> Vec<String> {
@@ -75,9 +79,19 @@ pub(super) struct OwnRedis {
 pub(super) struct World {
     kafka: OnceCell<OwnKafka>,
     redis: OnceCell<OwnRedis>,
+    cluster: OnceCell<RedisCluster>,
+    brokers: OnceCell<KafkaCluster>,
 }
 
 impl World {
+    pub(super) async fn cluster(&self) -> &RedisCluster {
+        self.cluster.get_or_init(RedisCluster::start).await
+    }
+
+    pub(super) async fn brokers(&self) -> &KafkaCluster {
+        self.brokers.get_or_init(KafkaCluster::start).await
+    }
+
     pub(super) async fn kafka(&self) -> &OwnKafka {
         self.kafka.get_or_init(OwnKafka::start).await
     }
@@ -144,7 +158,7 @@ impl OwnRedis {
 }
 
 impl<'s> Services<'s> {
-    fn of(kafka: &'s Kafka, redis: &'s Redis) -> Services<'s> {
+    pub(super) fn of(kafka: &'s Kafka, redis: &'s Redis) -> Services<'s> {
         let (brokers, redis_url) = (kafka.brokers(), redis.url());
         Services { kafka, redis, brokers, redis_url, own_kafka: None, own_redis: None }
     }
@@ -183,6 +197,13 @@ impl Stage for Services<'_> {
 
     async fn differences(&self, recount: &Recount, settings: &Settings) -> Option<Differences> {
         Some(recount.differences_in_redis(self.redis, settings).await)
+    }
+
+    /// A broker that restarts looks at every partition that it has: a long campaign would become a slow one.
+    async fn clear(&self, settings: &Settings) {
+        let topics = [settings.text_of("log.kafka.topic"), settings.text_of("log.kafka.dead_letter_topic")];
+        let deleted = self.kafka.admin().delete_topics(&topics, &AdminOptions::new()).await.expect("an answer");
+        assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
     }
 
     async fn heal(&self) {

@@ -10,6 +10,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::metadata::MetadataPartition;
 
 use super::process::Process;
 use super::topic::{self, Raw, Record};
@@ -271,6 +272,12 @@ impl KafkaCluster {
         &self.nodes[number]
     }
 
+    /// Starts those again that were killed, and waits until all are there.
+    pub(crate) async fn heal(&self) {
+        self.nodes.iter().filter(|kafka| !kafka.is_running()).for_each(Kafka::spawn);
+        self.until_up().await;
+    }
+
     /// Waits until each of them answers and knows of the others.
     pub(crate) async fn until_up(&self) {
         for kafka in &self.nodes {
@@ -287,7 +294,9 @@ impl KafkaCluster {
                 let consumer: BaseConsumer = client.create()?;
                 let metadata = consumer.fetch_metadata(Some(&name), Duration::from_secs(2))?;
                 let partitions = metadata.topics()[0].partitions();
-                Ok::<_, rdkafka::error::KafkaError>(partitions.iter().find(|p| p.id() == partition).map(|p| p.leader()))
+                Ok::<_, rdkafka::error::KafkaError>(
+                    partitions.iter().find(|p| p.id() == partition).map(MetadataPartition::leader),
+                )
             });
             match answer.await.expect("no panic") {
                 Ok(Some(id)) if id > 0 => Ok(id as usize - 1),

@@ -1,5 +1,6 @@
 //! A real Redis Cluster: three masters without replicas, each with an append-only file.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -18,6 +19,7 @@ const CHUNK: usize = 100;
 
 pub(crate) struct RedisCluster {
     masters: Vec<Redis>,
+    moving: Mutex<Option<Move>>,
 }
 
 impl RedisCluster {
@@ -40,7 +42,8 @@ impl RedisCluster {
         for (master, bus) in &masters[1..] {
             run::<()>(&masters[0].0, cmd("CLUSTER").arg("MEET").arg("127.0.0.1").arg(master.port()).arg(bus)).await;
         }
-        let cluster = RedisCluster { masters: masters.into_iter().map(|(master, _)| master).collect() };
+        let cluster =
+            RedisCluster { masters: masters.into_iter().map(|(master, _)| master).collect(), moving: Mutex::default() };
         cluster.until_settled().await;
         cluster
     }
@@ -111,75 +114,80 @@ impl RedisCluster {
     }
 
     /// Opens a slot for being moved: its owner has what it has, and everything new belongs to the other master.
-    pub(crate) async fn begin_move(&self, slot: u16, to: usize) -> Move<'_> {
+    pub(crate) async fn begin_move(&self, slot: u16, to: usize) {
         let from = self.owner_of(slot).await;
         assert_ne!(from, to, "it is there");
         let (source, target) = (&self.masters[from], &self.masters[to]);
+        let before = self.moving().replace(Move { slot, from, to });
+        assert_eq!(before, None, "one at a time");
         run::<()>(target, set_slot(slot).arg("IMPORTING").arg(id(source).await)).await;
         run::<()>(source, set_slot(slot).arg("MIGRATING").arg(id(target).await)).await;
-        Move { cluster: self, slot, from, to }
-    }
-}
-
-/// A slot that is being moved.
-pub(crate) struct Move<'a> {
-    cluster: &'a RedisCluster,
-    slot: u16,
-    from: usize,
-    to: usize,
-}
-
-impl Move<'_> {
-    /// Moves half of the keys that are still there, and returns how many that was.
-    pub(crate) async fn half(&self) -> usize {
-        self.keys(self.left().await.div_ceil(2)).await
     }
 
-    /// How many keys are still at the old owner.
-    pub(crate) async fn left(&self) -> usize {
-        self.cluster.keys_in(self.slot, self.from).await
-    }
-
-    /// How many keys the new owner has.
-    pub(crate) async fn arrived(&self) -> usize {
-        self.cluster.keys_in(self.slot, self.to).await
+    /// Moves half of the keys that are still there.
+    pub(crate) async fn move_half(&self) {
+        let Move { slot, from, .. } = self.moving().expect("a slot that is being moved");
+        let half = self.keys_in(slot, from).await.div_ceil(2);
+        self.move_keys(half).await;
     }
 
     /// Moves what is left, and gives the slot to its new owner.
-    pub(crate) async fn finish(self) {
-        while self.keys(CHUNK).await > 0 {}
-        let id = id(self.target()).await;
+    pub(crate) async fn finish_move(&self) {
+        let Move { slot, to, .. } = self.moving().expect("a slot that is being moved");
+        while self.move_keys(CHUNK).await > 0 {}
+        let id = id(&self.masters[to]).await;
         // The new owner first: it must not send clients back to one that no longer wants them.
-        run::<()>(self.target(), set_slot(self.slot).arg("NODE").arg(&id)).await;
-        for master in &self.cluster.masters {
-            run::<()>(master, set_slot(self.slot).arg("NODE").arg(&id)).await;
+        run::<()>(&self.masters[to], set_slot(slot).arg("NODE").arg(&id)).await;
+        for master in &self.masters {
+            run::<()>(master, set_slot(slot).arg("NODE").arg(&id)).await;
+        }
+        *self.moving() = None;
+    }
+
+    /// Brings back who was killed, and finishes what was begun.
+    pub(crate) async fn heal(&self) {
+        for master in &self.masters {
+            if !master.is_running() {
+                master.restart().await;
+            }
+        }
+        self.until_settled().await;
+        if self.moving().is_some() {
+            self.finish_move().await;
+            self.until_settled().await;
         }
     }
 
-    async fn keys(&self, most: usize) -> usize {
+    async fn move_keys(&self, most: usize) -> usize {
+        let Move { slot, from, to } = self.moving().expect("a slot that is being moved");
+        let (source, target) = (&self.masters[from], &self.masters[to]);
         let mut moved = 0;
         while moved < most {
             let some = CHUNK.min(most - moved);
-            let keys: Vec<String> =
-                run(self.source(), cmd("CLUSTER").arg("GETKEYSINSLOT").arg(self.slot).arg(some)).await;
+            let keys: Vec<String> = run(source, cmd("CLUSTER").arg("GETKEYSINSLOT").arg(slot).arg(some)).await;
             if keys.is_empty() {
                 break;
             }
             let mut migrate = cmd("MIGRATE");
-            migrate.arg("127.0.0.1").arg(self.target().port()).arg("").arg(0).arg(5_000).arg("KEYS").arg(&keys);
-            run::<()>(self.source(), &migrate).await;
+            migrate.arg("127.0.0.1").arg(target.port()).arg("").arg(0).arg(5_000).arg("KEYS").arg(&keys);
+            // It may be that all of them expired meanwhile.
+            let _: String = run(source, &migrate).await;
             moved += keys.len();
         }
         moved
     }
 
-    fn source(&self) -> &Redis {
-        &self.cluster.masters[self.from]
+    fn moving(&self) -> MutexGuard<'_, Option<Move>> {
+        self.moving.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn target(&self) -> &Redis {
-        &self.cluster.masters[self.to]
-    }
+/// A slot that is being moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Move {
+    slot: u16,
+    from: usize,
+    to: usize,
 }
 
 fn set_slot(slot: u16) -> Cmd {

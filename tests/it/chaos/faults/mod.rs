@@ -1,5 +1,6 @@
 //! The faults, a file for each family.
 
+mod clusters;
 mod file;
 mod processes;
 mod proxied;
@@ -15,6 +16,7 @@ pub(super) fn all(world: &World) -> Vec<Box<dyn Fault + '_>> {
     all.extend(steps::all());
     all.extend(services::all(world));
     all.extend(proxied::all(world));
+    all.extend(clusters::all(world));
     all.extend(file::all());
     all
 }

@@ -126,7 +126,7 @@ impl Connection<'_> {
             if now > before { Ok(()) } else { Err(format!("{now} conflicts")) }
         })
         .await;
-        Struck { injected, hit: conflicts(round).await - before }
+        Struck { injected, hit: injected.min(conflicts(round).await - before) }
     }
 
     /// Redis' replies time out after 5 s: with more than that, a flush arrives after it was given up.
