@@ -144,7 +144,7 @@ fn settle(shared: &Shared, handle: &Handle, located: &[Located]) {
             let stopped = p.stopped().filter(|reason| before.as_deref() != Some(reason)).map(str::to_owned);
             (next, p.generation(), stopped)
         };
-        match shared.registry.update(partition, change) {
+        match shared.registry.update_of(handle.index, partition, change) {
             Some((Next::Start(offset), generation, _)) => {
                 tracing::info!(partition, offset, "partition starts");
                 places.push(Place::of(one, generation, offset, shared.config.dedupe_horizon));

@@ -98,8 +98,8 @@ pub struct Partition {
     flush_to: i64,
     /// Something is to be said to the store even though nothing is pending.
     quiet: bool,
-    /// Offsets of dead letters that are not stored yet.
-    letters: BTreeSet<i64>,
+    /// Dead letters that are not stored yet: their offset, and under which generation they were read.
+    letters: BTreeSet<(i64, u64)>,
     watermark: Watermark,
     high_watermark: Option<i64>,
     paused: Option<String>,
@@ -190,7 +190,7 @@ impl Partition {
             return Merged::Stale;
         }
         self.position = batch.to;
-        self.letters.extend(letters);
+        self.letters.extend(letters.iter().map(|offset| (*offset, generation)));
         self.watermark.raise(batch.watermark);
         let fits = |last: &Segment| last.deltas.cells() + batch.deltas.cells() <= cap;
         match self.pending.back_mut() {
@@ -201,12 +201,11 @@ impl Partition {
         Merged::Accepted
     }
 
-    /// These dead letters are stored.
+    /// These dead letters are stored; `generation` is the one that they were merged under. What was dropped meanwhile
+    /// and is read again has letters of its own.
     pub fn letters_stored(&mut self, generation: u64, offsets: &[i64]) {
-        if generation == self.generation {
-            for offset in offsets {
-                self.letters.remove(offset);
-            }
+        for offset in offsets {
+            self.letters.remove(&(*offset, generation));
         }
     }
 
@@ -250,7 +249,7 @@ impl Partition {
         if !due {
             return None;
         }
-        if self.letters.first().is_some_and(|letter| *letter < first.to) {
+        if self.letters.first().is_some_and(|(letter, _)| *letter < first.to) {
             // Else a topic full of bad records would extend the segment for ever.
             self.sealed = true;
             return None;
@@ -456,11 +455,6 @@ impl Partition {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn part_for_test(&self) -> PartitionFlush {
-        self.part(None, 1)
-    }
-
     fn condition(&self, partitions: i32) -> Condition {
         let (state, reason, missing) = match (&self.phase, &self.paused) {
             (Phase::Stopped { reason, missing }, _) => (PartitionState::Stopped, Some(reason.clone()), missing.clone()),
@@ -472,3 +466,6 @@ impl Partition {
         Condition { state, reason, missing, high_watermark, partitions }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,11 +2,12 @@
 //!
 //! Every change of a partition happens under its entry's guard, and no guard is held across an await.
 
-use super::partition::{Merged, Next, Partition};
+use super::partition::{Merged, Partition};
 use super::reading::Place;
 use crate::counter::Segment;
 use crate::store::PartitionFlush;
 use dashmap::DashMap;
+use dashmap::mapref::one::RefMut;
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -39,21 +40,29 @@ impl Registry {
         self.partitions.insert(id, Owned { worker, partition: Partition::assigned(id, generation) });
     }
 
-    /// The partition is given up.
-    pub(super) fn remove(&self, id: i32) {
-        if let Some((_, owned)) = self.partitions.remove(&id) {
-            self.pending_cells.fetch_sub(owned.partition.pending_cells(), Ordering::Relaxed);
-        }
+    /// A worker gives a partition up; `false` when it is not its own any more.
+    pub(super) fn remove(&self, worker: usize, id: i32) -> bool {
+        let Some((_, owned)) = self.partitions.remove_if(&id, |_, owned| owned.worker == worker) else { return false };
+        self.pending_cells.fetch_sub(owned.partition.pending_cells(), Ordering::Relaxed);
+        true
     }
 
     /// Changes a partition under its guard; `None` when it is not ours any more.
     pub(super) fn update<R>(&self, id: i32, change: impl FnOnce(&mut Partition) -> R) -> Option<R> {
-        let mut owned = self.partitions.get_mut(&id)?;
+        Some(self.change(self.partitions.get_mut(&id)?, change))
+    }
+
+    /// The same, as long as this worker reads it: one that was left behind must not decide for the next.
+    pub(super) fn update_of<R>(&self, worker: usize, id: i32, change: impl FnOnce(&mut Partition) -> R) -> Option<R> {
+        Some(self.change(self.partitions.get_mut(&id).filter(|owned| owned.worker == worker)?, change))
+    }
+
+    fn change<R>(&self, mut owned: RefMut<'_, i32, Owned>, change: impl FnOnce(&mut Partition) -> R) -> R {
         let before = owned.partition.pending_cells();
         let result = change(&mut owned.partition);
         let after = owned.partition.pending_cells();
         self.pending_cells.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
-        Some(result)
+        result
     }
 
     /// Merges a batch. The second answer says whether a flush is worth it before the next tick.
@@ -126,9 +135,15 @@ impl Registry {
         self.partitions.get(&id).map(|owned| at(&owned.partition))
     }
 
-    /// The partition is to be drained and given up; `true` when nothing is left to flush.
-    pub(super) fn revoke(&self, id: i32) -> bool {
-        self.update(id, |p| p.revoked() == Next::Release || p.is_settled()).unwrap_or(true)
+    /// A worker's partition is to be drained and given up.
+    pub(super) fn revoke(&self, worker: usize, id: i32) {
+        // What comes next is seen by `is_settled_of`.
+        self.update_of(worker, id, |p| drop(p.revoked()));
+    }
+
+    /// Whether nothing of a worker's partition waits for the store; so it is when it is not its own any more.
+    pub(super) fn is_settled_of(&self, worker: usize, id: i32) -> bool {
+        self.update_of(worker, id, |p| p.is_settled()).unwrap_or(true)
     }
 
     /// Cells that wait for the store.

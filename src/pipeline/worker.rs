@@ -148,7 +148,7 @@ impl Worker {
                 tracing::info!(worker = self.handle.index, ?partitions, "partitions revoked");
                 for id in &partitions {
                     self.stop_reading(*id);
-                    self.shared.registry.revoke(*id);
+                    self.shared.registry.revoke(self.handle.index, *id);
                 }
                 self.shared.wake.notify_one();
                 self.leaving.push(Leaving { partitions, deadline: Instant::now() + REVOKE });
@@ -156,7 +156,8 @@ impl Worker {
             Notice::Lost(partitions) => {
                 tracing::warn!(worker = self.handle.index, ?partitions, "partitions lost: the session timed out");
                 partitions.iter().for_each(|id| self.stop_reading(*id));
-                self.leaving.push(Leaving { partitions, deadline: Instant::now() });
+                // At once: the next notice may assign them again.
+                give_up(&self.shared, &self.handle, &partitions);
             }
             Notice::OutOfRange(partition) => {
                 let ours = registry.ids_of(self.handle.index);
@@ -172,7 +173,7 @@ impl Worker {
     /// The partition's place is to be looked up again, after a while.
     fn displaced(&mut self, id: i32, wait: Duration) {
         self.stop_reading(id);
-        if self.shared.registry.update(id, Partition::displaced) == Some(Next::Locate) {
+        if self.shared.registry.update_of(self.handle.index, id, Partition::displaced) == Some(Next::Locate) {
             locate::spawn(&self.shared, &self.handle, vec![id], wait);
         }
     }
@@ -187,17 +188,11 @@ impl Worker {
     fn release(&mut self) {
         let Worker { shared, handle, leaving, .. } = self;
         leaving.retain(|group| {
-            let settled = |id: &i32| shared.registry.look(*id, Partition::is_settled).unwrap_or(true);
+            let settled = |id: &i32| shared.registry.is_settled_of(handle.index, *id);
             if Instant::now() < group.deadline && !group.partitions.iter().all(settled) {
                 return true;
             }
-            for id in &group.partitions {
-                shared.registry.remove(*id);
-                shared.forget(*id);
-            }
-            if let Err(error) = handle.consumer.release(&group.partitions) {
-                shared.report_log_error("cannot give partitions up", &error.to_string());
-            }
+            give_up(shared, handle, &group.partitions);
             false
         });
     }
@@ -241,6 +236,17 @@ impl Worker {
         for id in ids {
             self.shared.registry.update(*id, |p| p.pause(reason));
         }
+    }
+}
+
+fn give_up(shared: &Shared, handle: &Handle, partitions: &[i32]) {
+    for id in partitions {
+        if shared.registry.remove(handle.index, *id) {
+            shared.forget(*id);
+        }
+    }
+    if let Err(error) = handle.consumer.release(partitions) {
+        shared.report_log_error("cannot give partitions up", &error.to_string());
     }
 }
 
