@@ -70,11 +70,12 @@ async fn compare_records(shared: &Shared, located: &mut [Located]) -> Result<(),
     let extents: Vec<Extent> = located.iter().map(|one| one.extent).collect();
     let last = |one: &Located| Some((one.extent.partition, one.stored.as_ref()?.fingerprint?));
     let other = differing(shared, &extents, located.iter().filter_map(last).collect()).await?;
-    let anchor = |extent: &Extent| {
-        let id = extent.partition;
-        Some((id, shared.registry.look(id, Partition::anchor).flatten()?))
+    let anchor = |one: &Located| {
+        let id = one.extent.partition;
+        let record = shared.registry.look(id, Partition::anchor).flatten()?;
+        one.counts(&record).then_some((id, record))
     };
-    let other_log = differing(shared, &extents, extents.iter().filter_map(anchor).collect()).await?;
+    let other_log = differing(shared, &extents, located.iter().filter_map(anchor).collect()).await?;
     for one in located {
         one.same_record = !other.contains(&one.extent.partition);
         one.same_log = !other_log.contains(&one.extent.partition);

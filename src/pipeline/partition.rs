@@ -72,7 +72,7 @@ enum Phase {
     /// Does not go on by itself, for this reason. It is looked up again now and then: the reason may pass.
     Stopped {
         reason: String,
-        missing: Option<String>,
+        missing: Option<Missing>,
     },
 }
 
@@ -142,14 +142,16 @@ impl Partition {
         let expected = self.stored.is_some();
         let stored = located.stored.as_ref();
         self.stored = stored.and_then(|s| s.next_offset);
+        self.position = self.stored.unwrap_or(0);
         self.start_offset = stored.and_then(|s| s.start_offset);
         self.ledger = stored.map(|s| s.ledger).unwrap_or_default();
         self.watermark = stored.and_then(|s| s.watermark_ms).map_or(Watermark::NONE, Watermark::at);
         self.newest = stored.and_then(|s| s.fingerprint);
+        let known_end = stored.and_then(|s| s.condition.high_watermark);
         self.high_watermark = Some(located.extent.end);
         match located.start(expected) {
             Start::At(offset) => {
-                self.anchor = self.anchor.or(self.newest);
+                self.anchor = self.anchor.filter(|record| located.counts(record)).or(self.newest);
                 self.runs_from(offset)
             }
             Start::Behind(missing) if missing.is_passed(stored.is_some_and(|s| s.gap_accepted), on_gap) => {
@@ -159,7 +161,13 @@ impl Partition {
                 self.sealed = true;
                 self.runs_from(missing.resume)
             }
-            Start::Behind(missing) => self.stops(&missing),
+            Start::Behind(missing) => {
+                if missing.in_another_log {
+                    // It says how many records are lost with the log that was counted.
+                    self.high_watermark = known_end;
+                }
+                self.stops(missing)
+            }
         }
     }
 
@@ -169,8 +177,8 @@ impl Partition {
         Next::Start(offset)
     }
 
-    fn stops(&mut self, missing: &Missing) -> Next {
-        self.phase = Phase::Stopped { reason: missing.reason(), missing: Some(missing.offsets.clone()) };
+    fn stops(&mut self, missing: Missing) -> Next {
+        self.phase = Phase::Stopped { reason: missing.reason(), missing: Some(missing) };
         self.quiet = true;
         Next::Nothing
     }
@@ -212,6 +220,9 @@ impl Partition {
     /// A fresh answer says that the log ends at `end`; it was asked for at `asked_ms`. A partition that is read to
     /// its end is complete up to then.
     pub fn ends_at(&mut self, end: i64, asked_ms: i64, lateness_ms: i64) {
+        if matches!(&self.phase, Phase::Stopped { missing: Some(missing), .. } if missing.in_another_log) {
+            return;
+        }
         self.high_watermark = Some(end);
         if self.phase == Phase::Running && self.position >= end {
             self.watermark.read_to_end(asked_ms, lateness_ms);
@@ -457,7 +468,10 @@ impl Partition {
 
     fn condition(&self, partitions: i32) -> Condition {
         let (state, reason, missing) = match (&self.phase, &self.paused) {
-            (Phase::Stopped { reason, missing }, _) => (PartitionState::Stopped, Some(reason.clone()), missing.clone()),
+            (Phase::Stopped { reason, missing }, _) => {
+                let missing = missing.as_ref().map(|missing| missing.offsets.clone());
+                (PartitionState::Stopped, Some(reason.clone()), missing)
+            }
             (_, Some(reason)) => (PartitionState::Paused, Some(reason.clone()), None),
             (_, None) => (PartitionState::Running, None, None),
         };

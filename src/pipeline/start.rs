@@ -1,7 +1,7 @@
 //! Where a partition starts: one rule for an assignment, a conflict and an error of the consumer.
 
 use super::OnGap;
-use crate::counter::{Gap, Segment};
+use crate::counter::{Fingerprint, Gap, Segment};
 use crate::log::Extent;
 use crate::store::StoredPartition;
 
@@ -42,6 +42,8 @@ pub struct Missing {
     pub resume: i64,
     /// How many are known to be lost.
     pub lost: u64,
+    /// The log behind them is another one than the one that was counted.
+    pub in_another_log: bool,
     /// Nothing that was counted stands behind `resume`. Else only a person can know.
     certain: bool,
 }
@@ -85,12 +87,18 @@ impl Located {
         self.stored.as_ref().and_then(|stored| stored.next_offset)
     }
 
+    /// Whether the store holds what was counted of this record. When it went back to before, the record says nothing
+    /// of the log that it was counted from.
+    pub fn counts(&self, record: &Fingerprint) -> bool {
+        self.next().is_some_and(|next| record.offset < next)
+    }
+
     fn trimmed(&self, next: i64) -> Missing {
         let Extent { partition, start, .. } = self.extent;
         let offsets = format!("{next}-{}", start - 1);
         let what =
             format!("offsets {offsets} of partition {partition} are no longer in the topic and were never counted");
-        Missing { what, offsets, resume: start, lost: start.abs_diff(next), certain: true }
+        Missing { what, offsets, resume: start, lost: start.abs_diff(next), in_another_log: false, certain: true }
     }
 
     fn forgotten(&self) -> Missing {
@@ -100,7 +108,7 @@ impl Located {
             "the store lost the counts of partition {partition}, and offsets {offsets} are no longer in the topic to \
              count them again"
         );
-        Missing { what, offsets, resume: start, lost: start.unsigned_abs(), certain: true }
+        Missing { what, offsets, resume: start, lost: start.unsigned_abs(), in_another_log: false, certain: true }
     }
 
     /// The topic was made anew, or it was cut off below what was counted and written on.
@@ -125,7 +133,7 @@ impl Located {
                 next - 1
             )
         };
-        Missing { what, offsets, resume, lost, certain }
+        Missing { what, offsets, resume, lost, in_another_log: true, certain }
     }
 
     /// The segment that leads across what is missing.

@@ -7,6 +7,7 @@ use super::reading::{Batch, Place, Reading};
 use super::{Shared, locate, now_ms};
 use crate::counter::Counting;
 use crate::log::{Consumer, Notice};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
@@ -54,6 +55,7 @@ pub(super) struct Worker {
     orders: Receiver<Order>,
     counting: Counting,
     letters: Letters,
+    assigned: BTreeSet<i32>,
     /// By partition number.
     reading: Vec<Option<Reading>>,
     leaving: Vec<Leaving>,
@@ -64,7 +66,8 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>, handle: Handle, orders: Receiver<Order>, letters: Letters) -> Worker {
         let counting = Counting::new(shared.counters.clone(), shared.timing);
-        Worker { shared, handle, orders, counting, letters, reading: Vec::new(), leaving: Vec::new(), paused: None }
+        let (assigned, reading, leaving) = (BTreeSet::new(), Vec::new(), Vec::new());
+        Worker { shared, handle, orders, counting, letters, assigned, reading, leaving, paused: None }
     }
 
     /// Works until the shutdown begins. What was read by then is merged.
@@ -77,6 +80,7 @@ impl Worker {
                 self.heed(notice);
             }
             self.release();
+            self.reclaim();
             self.hold_back();
         }
     }
@@ -141,12 +145,13 @@ impl Worker {
         match notice {
             Notice::Assigned(partitions) => {
                 tracing::info!(worker = self.handle.index, ?partitions, "partitions assigned");
-                partitions.iter().for_each(|id| registry.assign(self.handle.index, *id));
-                locate::spawn(&self.shared, &self.handle, partitions, Duration::ZERO);
+                self.assigned.extend(&partitions);
+                self.take(partitions);
             }
             Notice::Revoked(partitions) => {
                 tracing::info!(worker = self.handle.index, ?partitions, "partitions revoked");
                 for id in &partitions {
+                    self.assigned.remove(id);
                     self.stop_reading(*id);
                     self.shared.registry.revoke(self.handle.index, *id);
                 }
@@ -155,7 +160,10 @@ impl Worker {
             }
             Notice::Lost(partitions) => {
                 tracing::warn!(worker = self.handle.index, ?partitions, "partitions lost: the session timed out");
-                partitions.iter().for_each(|id| self.stop_reading(*id));
+                for id in &partitions {
+                    self.assigned.remove(id);
+                    self.stop_reading(*id);
+                }
                 // At once: the next notice may assign them again.
                 give_up(&self.shared, &self.handle, &partitions);
             }
@@ -181,6 +189,22 @@ impl Worker {
     fn stop_reading(&mut self, id: i32) {
         if let Some(slot) = usize::try_from(id).ok().and_then(|index| self.reading.get_mut(index)) {
             *slot = None;
+        }
+    }
+
+    fn take(&mut self, partitions: Vec<i32>) {
+        partitions.iter().for_each(|id| self.shared.registry.assign(self.handle.index, *id));
+        locate::spawn(&self.shared, &self.handle, partitions, Duration::ZERO);
+    }
+
+    /// Another worker that was late to learn of an assignment, long lost, may have taken a partition of this one's and
+    /// given it up again.
+    fn reclaim(&mut self) {
+        let is_free = |id: &&i32| self.shared.registry.worker_of(**id).is_none();
+        let free: Vec<i32> = self.assigned.iter().filter(is_free).copied().collect();
+        if !free.is_empty() {
+            tracing::info!(worker = self.handle.index, partitions = ?free, "partitions reclaimed");
+            self.take(free);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::pipeline::reading::{Batch, Place, Reading};
 use crate::pipeline::registry::Registry;
 use crate::pipeline::start::{Located, Start};
 use crate::store::{Flush, Flushed, PartitionFlush, StoredPartition};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Where in its loop a worker is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,7 @@ pub(super) struct Worker {
     at: At,
     pub(super) consumer: Consumer,
     orders: VecDeque<Vec<Place>>,
+    assigned: BTreeSet<i32>,
     /// What is read, and the log that the open batch is of.
     reading: BTreeMap<i32, (Reading, usize)>,
     notices: Vec<Notice>,
@@ -78,6 +79,7 @@ impl Processor {
             at: At::Obey,
             consumer: Consumer::default(),
             orders: VecDeque::new(),
+            assigned: BTreeSet::new(),
             reading: BTreeMap::new(),
             notices: Vec::new(),
             leaving: Vec::new(),
@@ -123,6 +125,7 @@ impl Processor {
             }
             At::Release => {
                 self.release(worker, outside);
+                self.reclaim(worker);
                 At::Obey
             }
         };
@@ -196,14 +199,12 @@ impl Processor {
         outside.tell(|| format!("  processor {} worker {worker} heeds {notice:?}", self.id));
         match notice {
             Notice::Assigned(partitions) => {
-                for id in &partitions {
-                    self.registry.assign(worker, *id);
-                    self.pieces.remove(id);
-                }
-                self.look_up(worker, partitions);
+                self.workers[worker].assigned.extend(&partitions);
+                self.take(worker, partitions);
             }
             Notice::Revoked(partitions) => {
                 for id in &partitions {
+                    self.workers[worker].assigned.remove(id);
                     self.workers[worker].reading.remove(id);
                     self.registry.revoke(worker, *id);
                 }
@@ -212,6 +213,7 @@ impl Processor {
             }
             Notice::Lost(partitions) => {
                 for id in partitions {
+                    self.workers[worker].assigned.remove(&id);
                     self.workers[worker].reading.remove(&id);
                     self.give_up(worker, id, outside);
                 }
@@ -226,6 +228,22 @@ impl Processor {
                 }
             }
             Notice::Failed(_) => {}
+        }
+    }
+
+    fn take(&mut self, worker: usize, partitions: Vec<i32>) {
+        for id in &partitions {
+            self.registry.assign(worker, *id);
+            self.pieces.remove(id);
+        }
+        self.look_up(worker, partitions);
+    }
+
+    fn reclaim(&mut self, worker: usize) {
+        let is_free = |id: &&i32| self.registry.worker_of(**id).is_none();
+        let free: Vec<i32> = self.workers[worker].assigned.iter().filter(is_free).copied().collect();
+        if !free.is_empty() {
+            self.take(worker, free);
         }
     }
 
@@ -352,14 +370,19 @@ impl Processor {
     }
 
     fn pieces_of(&self, part: &PartitionFlush) -> Vec<Piece> {
-        let (Some(segment), Some(pieces)) = (&part.segment, self.pieces.get(&part.partition)) else {
-            return Vec::new();
-        };
+        let Some(segment) = &part.segment else { return Vec::new() };
+        let pieces = self.pieces.get(&part.partition).map_or(&[][..], Vec::as_slice);
         let within = |piece: &&Piece| match segment.gap {
             Some(_) => piece.gap.is_some(),
             None => piece.gap.is_none() && segment.from <= piece.from && piece.to <= segment.to,
         };
-        pieces.iter().filter(within).copied().collect()
+        let pieces: Vec<Piece> = pieces.iter().filter(within).copied().collect();
+        match self.looks.get(&part.partition) {
+            Some(look) if pieces.is_empty() => {
+                vec![Piece { log: look.log, from: segment.from, to: segment.to, look: *look, gap: None }]
+            }
+            _ => pieces,
+        }
     }
 
     /// What comes of a flush that is under way.

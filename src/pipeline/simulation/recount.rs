@@ -218,9 +218,9 @@ fn gap(
         let gone = piece.to - piece.from;
         return if lost == gone.unsigned_abs() { Ok(()) } else { Err(format!("{piece:?} loses {gone}")) };
     }
-    // How many an exchanged log still had is known as far as somebody had seen its end.
-    let last_log = last.map_or(look.log, Piece::at);
-    let most = topic.logs(id)[..=last_log].iter().map(Log::end).max().unwrap_or(0) - piece.from;
+    // How many an exchanged log still had is known as far as somebody had seen its end, and what was seen may have been
+    // that of its successor already.
+    let most = topic.logs(id)[..=look.log].iter().map(Log::end).max().unwrap_or(0) - piece.from;
     if lost > most.max(0).unsigned_abs() {
         return Err(format!("{piece:?} cannot lose that many, at most {most}"));
     }

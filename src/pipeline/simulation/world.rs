@@ -148,7 +148,8 @@ impl Outside {
     fn shows(&self, id: i32, extent: &Extent, print: &Fingerprint) -> bool {
         let Some(last) = self.store.kept(id).and_then(|kept| kept.pieces.last()) else { return false };
         let counted = self.topic.logs(id)[last.at()].entry(print.offset);
-        let (Some(counted), Some(there)) = (counted, self.topic.record(id, print.offset)) else { return false };
+        let there = self.topic.record(id, print.offset).filter(|record| record.offset == print.offset);
+        let (Some(counted), Some(there)) = (counted, there) else { return false };
         extent.holds(print.offset) && (counted.time_ms, &counted.value) != (there.time_ms, &there.value)
     }
 
@@ -157,7 +158,7 @@ impl Outside {
         let id = one.extent.partition;
         if self.planted != Some(Planted::FingerprintNotCompared) {
             let last = one.stored.as_ref().and_then(|stored| stored.fingerprint);
-            let anchor = registry.look(id, Partition::anchor).flatten();
+            let anchor = registry.look(id, Partition::anchor).flatten().filter(|record| one.counts(record));
             let (Some(record), Some(log)) = (self.differs(one, last), self.differs(one, anchor)) else { return false };
             (one.same_record, one.same_log) = (!record, !log);
         }

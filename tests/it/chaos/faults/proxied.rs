@@ -11,6 +11,8 @@ use crate::support::eventually;
 use crate::support::proxy::{Proxy, Request};
 
 const SOON: Duration = Duration::from_secs(10);
+/// How often to ask for the effect of a lost reply before another one is lost: for about two seconds.
+const TIMES_ASKED: u32 = 40;
 
 pub(super) fn all(world: &World) -> Vec<Box<dyn Fault + '_>> {
     let mut all: Vec<Box<dyn Fault + '_>> = Vec::new();
@@ -121,9 +123,20 @@ impl Connection<'_> {
             until_lost(proxy).await;
             round.moment(0, 500).await;
         }
+        // A flush without new counts moves no offset. Then the reply of another one is lost.
+        let mut asked = 0;
         eventually(SOON, "a flush is answered that it was applied before", async || {
             let now = conflicts(round).await;
-            if now > before { Ok(()) } else { Err(format!("{now} conflicts")) }
+            if now > before {
+                return Ok(());
+            }
+            asked += 1;
+            if asked % TIMES_ASKED == 0 {
+                proxy.lose_replies(Request::Script, 1);
+                injected += 1;
+                until_lost(proxy).await;
+            }
+            Err(format!("{now} conflicts"))
         })
         .await;
         Struck { injected, hit: injected.min(conflicts(round).await - before) }
