@@ -287,7 +287,9 @@ impl Processor {
             let id = one.extent.partition;
             let on_gap = outside.settings.on_gap;
             let change = |p: &mut Partition| (p.stored().is_some(), p.located(one, on_gap), p.generation());
-            let Some((expected, next, generation)) = self.registry.update_of(look_up.worker, id, change) else { continue };
+            let Some((expected, next, generation)) = self.registry.update_of(look_up.worker, id, change) else {
+                continue;
+            };
             outside.tell(|| format!("  processor {} settles {id}: {next:?} by {look:?} {:?}", self.id, one.extent));
             if let Next::Start(offset) = next {
                 self.looks.insert(id, *look);

@@ -180,7 +180,7 @@ fn apply(kept: &mut Kept, part: &PartitionFlush, pieces: &[Piece], now_ms: i64) 
         }
         stored.fingerprint = segment.fingerprint.or(stored.fingerprint);
         // A piece without an offset only tells where counting began.
-        let tells = |piece: &&Piece| piece.from != piece.to || kept.pieces.is_empty();
+        let tells = |piece: &&Piece| piece.from != piece.to || piece.gap.is_some() || kept.pieces.is_empty();
         let pieces: Vec<Piece> = pieces.iter().filter(tells).copied().collect();
         kept.pieces.extend(pieces);
     }
