@@ -117,8 +117,8 @@ async fn look_behind(shared: &Shared, one: &mut Located) -> Result<(), String> {
     if matches!(one.start(expected), Start::At(_)) {
         return Ok(());
     }
-    if let Some(last) = one.stored.as_ref().and_then(|stored| stored.fingerprint) {
-        one.younger = shared.log.first_after(id, last.time_ms).await.map_err(|e| e.to_string())?;
+    if let Some(time_ms) = one.last_time_ms() {
+        one.younger = shared.log.first_after(id, time_ms).await.map_err(|e| e.to_string())?;
     }
     let Start::Behind(missing) = one.start(expected) else { return Ok(()) };
     if one.extent.holds(missing.resume) {

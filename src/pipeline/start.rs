@@ -93,6 +93,12 @@ impl Located {
         self.next().is_some_and(|next| record.offset < next)
     }
 
+    /// The time of the record that was counted last, if it has one.
+    pub fn last_time_ms(&self) -> Option<i64> {
+        let last = self.stored.as_ref()?.fingerprint?;
+        (last.time_ms >= 0).then_some(last.time_ms)
+    }
+
     fn trimmed(&self, next: i64) -> Missing {
         let Extent { partition, start, .. } = self.extent;
         let offsets = format!("{next}-{}", start - 1);

@@ -166,8 +166,8 @@ impl Outside {
         if let Start::At(_) = one.start(expected) {
             return true;
         }
-        if let Some(last) = one.stored.as_ref().and_then(|stored| stored.fingerprint) {
-            one.younger = self.topic.first_after(id, last.time_ms);
+        if let Some(time_ms) = one.last_time_ms() {
+            one.younger = self.topic.first_after(id, time_ms);
         }
         if let Start::Behind(missing) = one.start(expected)
             && one.extent.holds(missing.resume)
