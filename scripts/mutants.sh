@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Plants each bug of tests/mutants in a copy of the tree and fails unless the simulator finds every one of them.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
+copy=$CARGO_TARGET_DIR/mutant
+missed=0
+for patch in tests/mutants/*.patch; do
+  rm -rf "$copy" && mkdir -p "$copy"
+  # With the times that the files have, so that only what the patch changes is built.
+  git ls-files -z --cached --others --exclude-standard | tar -c --null --files-from=- | tar -x -C "$copy"
+  patch --quiet --directory "$copy" -p1 <"$patch"
+  # A mutant that does not compile is not found: that ends the script here.
+  cargo test --quiet --manifest-path "$copy/Cargo.toml" --lib --no-run
+  if told=$(cargo test --quiet --manifest-path "$copy/Cargo.toml" --lib simulation::each_record 2>&1); then
+    echo "$(basename "$patch" .patch): NOT FOUND"
+    missed=1
+  else
+    echo "$(basename "$patch" .patch): $(grep -m 1 '^seed' <<<"$told" | cut -c 1-120)"
+  fi
+done
+exit "$missed"
