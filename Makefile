@@ -1,6 +1,6 @@
 # What each target does is the text after its ##; `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos bench recovery lint fmt clean
+.PHONY: help demo test chaos mutants bench recovery lint fmt clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -16,6 +16,10 @@ test: ## install what is missing, then run all tests against a real Kafka and a 
 chaos: ## the fault campaign: ROUNDS (100) of faults under load; SEED=… repeats the choices
 	@scripts/setup.sh
 	ROUNDS=$${ROUNDS:-100} cargo test --features failpoints --test it chaos::campaign -- --nocapture
+
+mutants: ## plants bugs in a copy of the program, one after the other; fails unless the simulator finds each
+	@scripts/setup.sh
+	scripts/mutants.sh
 
 bench: ## events per second of `process` on a real Kafka and Redis, beside a minimal loop
 	@scripts/setup.sh

@@ -3,8 +3,10 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
-copy=$CARGO_TARGET_DIR/mutant
+# A target directory of its own: in a shared one cargo would take a mutant for what it is a copy of.
+target=${CARGO_TARGET_DIR:-$PWD/target}/mutants
+export CARGO_TARGET_DIR=$target/target
+copy=$target/tree
 missed=0
 for patch in tests/mutants/*.patch; do
   rm -rf "$copy" && mkdir -p "$copy"

@@ -5,6 +5,8 @@
 
 #[path = "it/support/config_keys.rs"]
 mod config_keys;
+#[path = "tidy/mutants.rs"]
+mod mutants;
 #[path = "tidy/paths.rs"]
 mod paths;
 #[path = "tidy/planted.rs"]

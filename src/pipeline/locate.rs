@@ -45,10 +45,11 @@ pub(super) async fn once(shared: &Shared, handle: &Handle, partitions: &[i32]) -
 }
 
 async fn look_up(shared: &Shared, handle: &Handle, partitions: &[i32]) -> Result<Vec<Located>, String> {
-    let (consumer, ids) = (handle.consumer.clone(), partitions.to_vec());
-    let extents = tokio::task::spawn_blocking(move || consumer.extents(&ids));
+    // The store first: what another processor counts meanwhile must not look as if the log ended before it.
     let stored = shared.store.partitions(&shared.topic, partitions).await.map_err(|e| e.to_string())?;
-    let extents = extents.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+    let (consumer, ids) = (handle.consumer.clone(), partitions.to_vec());
+    let extents = tokio::task::spawn_blocking(move || consumer.extents(&ids)).await.map_err(|e| e.to_string())?;
+    let extents = extents.map_err(|e| e.to_string())?;
     let of = |id: i32| -> Result<Extent, String> {
         let found = extents.iter().find(|extent| extent.partition == id);
         found.copied().ok_or_else(|| format!("the log did not answer for partition {id}"))

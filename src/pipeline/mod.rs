@@ -18,7 +18,8 @@ mod watchdog;
 mod worker;
 
 pub use config::{Config, OnGap};
-pub use partition::{Answer, Merged, Next, Partition, Tail};
+pub use partition::{Answer, Merged, Next, Partition};
+pub use reading::Tail;
 pub use start::{Located, Missing, Start};
 
 use crate::counter::{Counters, Timing};

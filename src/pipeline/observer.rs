@@ -1,7 +1,8 @@
 //! Looks after the partitions, beside everything else: where the log ends (for the lag, and for the watermark of
 //! partitions at rest), whether it is still the same log, whether a stopped partition can go on.
 
-use super::partition::{Next, Partition, Tail};
+use super::partition::{Next, Partition};
+use super::reading::Tail;
 use super::watchdog::Watchdog;
 use super::worker::{Handle, Order};
 use super::{Shared, locate, now_ms};
@@ -168,8 +169,15 @@ async fn skip(shared: &Shared, handle: &Handle, quiet: &[(i32, Tail)]) -> Result
     }
     let places: Vec<(i32, i64)> = quiet.iter().map(|(id, tail)| (*id, tail.from)).collect();
     let records = shared.log.first_records(&places).await?;
+    // Only now: so much it still held when it was read.
+    let (consumer, ids) = (handle.consumer.clone(), quiet.iter().map(|(id, _)| *id).collect::<Vec<i32>>());
+    let asked = tokio::task::spawn_blocking(move || consumer.extents(&ids)).await;
+    // It fails only when the process ends.
+    let Ok(extents) = asked else { return Ok(()) };
+    let extents = extents?;
     for ((partition, tail), record) in quiet.iter().zip(records) {
-        if record.is_none_or(|record| record.offset >= tail.to) {
+        let extent = extents.iter().find(|extent| extent.partition == *partition);
+        if extent.is_some_and(|extent| tail.is_empty(record.map(|record| record.offset), extent)) {
             let Tail { generation, from, to } = *tail;
             // A worker that is gone has no use for it.
             drop(handle.orders.send(Order::Skip { partition: *partition, generation, from, to }));

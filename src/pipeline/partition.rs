@@ -11,6 +11,7 @@
 //! - whenever the place is lost, everything that is not stored is dropped: the log still has it.
 
 use super::OnGap;
+use super::reading::Tail;
 use super::start::{Located, Missing, Start};
 use crate::counter::{Fingerprint, Ledger, Segment};
 use crate::store::{Condition, PartitionFlush, PartitionState};
@@ -49,17 +50,6 @@ pub enum Answer {
     Applied,
     /// Nothing was written; this is the stored offset.
     Stored(Option<i64>),
-}
-
-/// Offsets at the end of the log of which none was read yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tail {
-    /// Under which generation they are to be read.
-    pub generation: u64,
-    /// The first of them.
-    pub from: i64,
-    /// The end of the log.
-    pub to: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use super::start::Located;
 use crate::counter::{Counted, Counting, Dedupe, Fingerprint, Segment};
-use crate::log::{DeadLetter, LogRecord};
+use crate::log::{DeadLetter, Extent, LogRecord};
 
 /// Where counting of a partition begins, and under which generation its batches are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,25 @@ impl Place {
         let horizon = i64::try_from(horizon).unwrap_or(i64::MAX);
         let read_from = offset.saturating_sub(horizon).max(located.extent.start).min(offset);
         Place { partition: located.extent.partition, generation, offset, read_from }
+    }
+}
+
+/// Offsets at the end of the log of which none was read yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tail {
+    /// Under which generation they are to be read.
+    pub generation: u64,
+    /// The first of them.
+    pub from: i64,
+    /// The end of the log.
+    pub to: i64,
+}
+
+impl Tail {
+    /// Whether there is no record in it, when `first` is the first one from its beginning on and the log held this
+    /// much afterwards. What retention took had records: only a look-up of the place may cross that.
+    pub(super) fn is_empty(&self, first: Option<i64>, extent: &Extent) -> bool {
+        extent.start <= self.from && self.to <= extent.end && first.is_none_or(|offset| offset >= self.to)
     }
 }
 

@@ -17,6 +17,7 @@ enum Step {
     Send,
     GetOn,
     Ends,
+    Tails,
     CheckLog,
     TryStopped,
     Assign,
@@ -39,7 +40,7 @@ enum Step {
     Cut,
 }
 
-const ALWAYS: [(usize, Step); 12] = [
+const ALWAYS: [(usize, Step); 13] = [
     (12, Step::Append),
     (14, Step::Work),
     (10, Step::Turn),
@@ -49,6 +50,7 @@ const ALWAYS: [(usize, Step); 12] = [
     (2, Step::Send),
     (16, Step::GetOn),
     (2, Step::Ends),
+    (2, Step::Tails),
     (1, Step::CheckLog),
     (1, Step::TryStopped),
     (8, Step::Assign),
@@ -258,6 +260,7 @@ impl World {
             Step::GetOn => processor.get_on(shard, Reply::Arrives, outside),
             Step::LoseReply => processor.get_on(shard, Reply::Lost, outside),
             Step::Ends => processor.look_at_ends(outside),
+            Step::Tails => processor.look_at_tails(worker, outside),
             Step::CheckLog => processor.check_log(worker, outside),
             Step::TryStopped => processor.try_stopped(worker),
             _ => {}
@@ -312,6 +315,7 @@ impl World {
         let (processor, outside) = (&mut self.processors[at], &mut self.outside);
         for worker in 0..processor.workers.len() {
             processor.turn(worker, outside);
+            processor.look_at_tails(worker, outside);
             if number % 4 == 3 {
                 processor.try_stopped(worker);
                 processor.check_log(worker, outside);
@@ -337,10 +341,7 @@ impl World {
     /// The partitions that are not counted to their end.
     fn unfinished(&self) -> Vec<i32> {
         let outside = &self.outside;
-        let counted = |id: &i32| {
-            let log = outside.topic.log(*id);
-            (log.readable_end()..=log.end()).contains(&outside.store.next(*id).unwrap_or(0))
-        };
+        let counted = |id: &i32| outside.store.next(*id).unwrap_or(0) == outside.topic.log(*id).end();
         outside.topic.ids().filter(|id| !counted(id)).collect()
     }
 

@@ -60,12 +60,6 @@ impl Log {
     pub(super) fn range(&self, from: i64, to: i64) -> impl Iterator<Item = (i64, &Entry)> {
         (from.max(0)..to.min(self.end())).filter_map(|offset| Some((offset, self.entry(offset)?)))
     }
-
-    /// The offset behind the last record: what a consumer's position can reach.
-    pub(super) fn readable_end(&self) -> i64 {
-        let last = self.entries.iter().rposition(|entry| entry.what != What::Hole);
-        last.map_or(self.start, |last| last as i64 + 1).max(self.start)
-    }
 }
 
 #[derive(Debug, Clone, Default)]

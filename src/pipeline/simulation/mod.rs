@@ -9,6 +9,7 @@
 mod group;
 mod history;
 mod log;
+mod look_up;
 mod planted;
 mod processor;
 mod random;

@@ -3,6 +3,7 @@
 
 use super::group::Consumer;
 use super::log::What;
+use super::look_up::{LookUp, gap_of};
 use super::planted::Planted;
 use super::store::{Look, Piece, Request};
 use super::world::{Outside, Reply};
@@ -11,10 +12,10 @@ use crate::log::{LogRecord, Notice};
 use crate::pipeline::flusher::{answers, differs};
 use crate::pipeline::letters::LetterBatch;
 use crate::pipeline::partition::{Answer, Merged, Next, Partition};
-use crate::pipeline::reading::{Batch, Place, Reading};
+use crate::pipeline::reading::{Batch, Place, Reading, Tail};
 use crate::pipeline::registry::Registry;
-use crate::pipeline::start::{Located, Start};
-use crate::store::{Flush, Flushed, PartitionFlush, StoredPartition};
+use crate::pipeline::start::Located;
+use crate::store::{Flush, Flushed, PartitionFlush};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Where in its loop a worker is.
@@ -27,6 +28,12 @@ enum At {
     Release,
 }
 
+enum Order {
+    Start(Vec<Place>),
+    /// As `worker::Order::Skip`, and the log in which there was no record.
+    Skip(i32, Tail, usize),
+}
+
 struct Leaving {
     partitions: Vec<i32>,
     patience: usize,
@@ -35,22 +42,12 @@ struct Leaving {
 pub(super) struct Worker {
     at: At,
     pub(super) consumer: Consumer,
-    orders: VecDeque<Vec<Place>>,
+    orders: VecDeque<Order>,
     assigned: BTreeSet<i32>,
     /// What is read, and the log that the open batch is of.
     reading: BTreeMap<i32, (Reading, usize)>,
     notices: Vec<Notice>,
     leaving: Vec<Leaving>,
-}
-
-/// A look-up under way.
-#[derive(Debug)]
-pub(super) struct LookUp {
-    worker: usize,
-    partitions: Vec<i32>,
-    stored: Vec<Option<StoredPartition>>,
-    found: Vec<(Located, Look)>,
-    stage: usize,
 }
 
 /// A flush that waits for its answer.
@@ -138,7 +135,18 @@ impl Processor {
 
     fn obey(&mut self, worker: usize, outside: &Outside) {
         let worker = &mut self.workers[worker];
-        while let Some(places) = worker.orders.pop_front() {
+        while let Some(order) = worker.orders.pop_front() {
+            let places = match order {
+                Order::Start(places) => places,
+                Order::Skip(id, tail, seen) => {
+                    let slot = worker.reading.get_mut(&id);
+                    if let Some((open, log)) = slot.filter(|(open, _)| open.place().generation == tail.generation) {
+                        open.skip((tail.from, tail.to));
+                        *log = seen;
+                    }
+                    continue;
+                }
+            };
             for mut place in places {
                 if outside.planted == Some(Planted::HorizonNotReadAgain) {
                     place.read_from = place.offset;
@@ -269,25 +277,24 @@ impl Processor {
     // ------------------------------------------------------------------------------------------------- look-ups
 
     fn look_up(&mut self, worker: usize, partitions: Vec<i32>) {
-        self.look_ups.push(LookUp { worker, partitions, stored: Vec::new(), found: Vec::new(), stage: 0 });
+        self.look_ups.push(LookUp::of(worker, partitions));
     }
 
     /// The next step of a look-up.
     pub(super) fn locate(&mut self, index: usize, outside: &mut Outside) {
-        self.look_ups[index].get_on(&self.registry, outside);
-        if self.look_ups[index].stage == 3 {
-            let look_up = self.look_ups.swap_remove(index);
-            self.settle(&look_up, outside);
+        if let Some(found) = self.look_ups[index].get_on(&self.registry, outside) {
+            let LookUp { worker, .. } = self.look_ups.swap_remove(index);
+            self.settle(worker, &found, outside);
         }
     }
 
-    fn settle(&mut self, look_up: &LookUp, outside: &mut Outside) {
+    fn settle(&mut self, worker: usize, found: &[(Located, Look)], outside: &mut Outside) {
         let mut places = Vec::new();
-        for (one, look) in &look_up.found {
+        for (one, look) in found {
             let id = one.extent.partition;
             let on_gap = outside.settings.on_gap;
             let change = |p: &mut Partition| (p.stored().is_some(), p.located(one, on_gap), p.generation());
-            let Some((expected, next, generation)) = self.registry.update_of(look_up.worker, id, change) else {
+            let Some((expected, next, generation)) = self.registry.update_of(worker, id, change) else {
                 continue;
             };
             outside.tell(|| format!("  processor {} settles {id}: {next:?} by {look:?} {:?}", self.id, one.extent));
@@ -297,7 +304,7 @@ impl Processor {
                 places.push(Place::of(one, generation, offset, outside.settings.horizon));
             }
         }
-        self.workers[look_up.worker].orders.push_back(places);
+        self.workers[worker].orders.push_back(Order::Start(places));
     }
 
     /// What stopped a partition may have passed.
@@ -330,6 +337,18 @@ impl Processor {
         for id in self.registry.ids() {
             let (end, asked_ms) = (outside.topic.log(id).end(), outside.topic.clock_ms);
             self.registry.update(id, |p| p.ends_at(end, asked_ms, super::recount::LATENESS_MS));
+        }
+    }
+
+    /// Whether what is left to read holds no record.
+    pub(super) fn look_at_tails(&mut self, worker: usize, outside: &Outside) {
+        for id in self.registry.ids_of(worker) {
+            let Some(tail) = self.registry.look(id, Partition::tail).flatten() else { continue };
+            let first = outside.topic.record(id, tail.from).map(|record| record.offset);
+            if tail.is_empty(first, &outside.topic.extent(id)) {
+                let log = outside.topic.newest(id);
+                self.workers[worker].orders.push_back(Order::Skip(id, tail, log));
+            }
         }
     }
 
@@ -446,28 +465,5 @@ impl Processor {
     pub(super) fn end(self, outside: &mut Outside) {
         let waiting = |sent: Sent| sent.answer.is_none().then_some(sent.request);
         outside.late.extend(self.sent.into_iter().flatten().filter_map(waiting));
-    }
-}
-
-/// The gap that a partition crosses that was located so, if any.
-fn gap_of(located: &Located, look: &Look, expected: bool) -> Option<Piece> {
-    let Start::Behind(missing) = located.start(expected) else { return None };
-    let from = located.stored.as_ref().and_then(|stored| stored.next_offset).unwrap_or(0);
-    Some(Piece { log: look.log, from, to: missing.resume, look: *look, gap: Some(missing.lost) })
-}
-
-impl LookUp {
-    fn get_on(&mut self, registry: &Registry, outside: &mut Outside) {
-        self.stage += 1;
-        match self.stage {
-            1 => self.stored = self.partitions.iter().map(|id| outside.store.partition(*id)).collect(),
-            2 => self.found = self.partitions.iter().zip(&self.stored).map(|(id, s)| outside.extent(*id, s)).collect(),
-            _ => {
-                let mut found = std::mem::take(&mut self.found);
-                let held = found.iter_mut().all(|(one, look)| outside.compare(one, look, registry));
-                // What the log does not hold any more it cannot answer for: the look-up begins anew.
-                (self.found, self.stage) = if held { (found, 3) } else { (Vec::new(), 0) };
-            }
-        }
     }
 }
