@@ -47,9 +47,7 @@ pub(super) async fn once(shared: &Shared, handle: &Handle, partitions: &[i32]) -
 async fn look_up(shared: &Shared, handle: &Handle, partitions: &[i32]) -> Result<Vec<Located>, String> {
     // The store first: what another processor counts meanwhile must not look as if the log ended before it.
     let stored = shared.store.partitions(&shared.topic, partitions).await.map_err(|e| e.to_string())?;
-    let (consumer, ids) = (handle.consumer.clone(), partitions.to_vec());
-    let extents = tokio::task::spawn_blocking(move || consumer.extents(&ids)).await.map_err(|e| e.to_string())?;
-    let extents = extents.map_err(|e| e.to_string())?;
+    let extents = handle.extents(partitions).await?;
     let of = |id: i32| -> Result<Extent, String> {
         let found = extents.iter().find(|extent| extent.partition == id);
         found.copied().ok_or_else(|| format!("the log did not answer for partition {id}"))
@@ -61,7 +59,7 @@ async fn look_up(shared: &Shared, handle: &Handle, partitions: &[i32]) -> Result
     }
     compare_records(shared, &mut located).await?;
     for one in &mut located {
-        look_behind(shared, one).await?;
+        look_behind(shared, handle, one).await?;
     }
     Ok(located)
 }
@@ -112,7 +110,7 @@ pub(super) fn is_another(print: &Fingerprint, record: &KeptRecord) -> bool {
 }
 
 /// Where records are missing: how the log goes on behind them.
-async fn look_behind(shared: &Shared, one: &mut Located) -> Result<(), String> {
+async fn look_behind(shared: &Shared, handle: &Handle, one: &mut Located) -> Result<(), String> {
     let id = one.extent.partition;
     let expected = shared.registry.look(id, |p| p.stored().is_some()).unwrap_or(false);
     if matches!(one.start(expected), Start::At(_)) {
@@ -127,7 +125,11 @@ async fn look_behind(shared: &Shared, one: &mut Located) -> Result<(), String> {
         let time_ms = records.into_iter().next().flatten().and_then(|record| record.time_ms);
         one.resumes_ms = time_ms.unwrap_or(one.resumes_ms);
     }
-    Ok(())
+    // What retention took meanwhile is in none of these answers.
+    match handle.extents(&[id]).await?.first() {
+        Some(extent) if extent.start == one.extent.start => Ok(()),
+        _ => Err(format!("partition {id} was trimmed while it was looked up")),
+    }
 }
 
 fn settle(shared: &Shared, handle: &Handle, located: &[Located]) {

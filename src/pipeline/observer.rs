@@ -112,9 +112,7 @@ async fn check_partitions(shared: &Arc<Shared>, handle: &Handle) -> Result<(), S
     if ids.is_empty() {
         return Ok(());
     }
-    let (consumer, asked) = (handle.consumer.clone(), ids.clone());
-    let extents = tokio::task::spawn_blocking(move || consumer.extents(&asked)).await.map_err(|e| e.to_string())?;
-    let extents = extents.map_err(|e| e.to_string())?;
+    let extents = handle.extents(&ids).await?;
     let anchors = known.iter().filter_map(|(id, anchor, _)| Some((*id, (*anchor)?))).collect();
     let differing = locate::differing(shared, &extents, anchors).await?;
     for (id, anchor, newest) in known {
@@ -157,24 +155,20 @@ impl Tails {
                 }
             }
             if let Err(error) = skip(shared, handle, &quiet).await {
-                tracing::debug!(%error, "cannot look now what stands at the end of partitions");
+                tracing::debug!(error, "cannot look now what stands at the end of partitions");
             }
         }
     }
 }
 
-async fn skip(shared: &Shared, handle: &Handle, quiet: &[(i32, Tail)]) -> Result<(), LogError> {
+async fn skip(shared: &Shared, handle: &Handle, quiet: &[(i32, Tail)]) -> Result<(), String> {
     if quiet.is_empty() {
         return Ok(());
     }
     let places: Vec<(i32, i64)> = quiet.iter().map(|(id, tail)| (*id, tail.from)).collect();
-    let records = shared.log.first_records(&places).await?;
+    let records = shared.log.first_records(&places).await.map_err(|e| e.to_string())?;
     // Only now: so much it still held when it was read.
-    let (consumer, ids) = (handle.consumer.clone(), quiet.iter().map(|(id, _)| *id).collect::<Vec<i32>>());
-    let asked = tokio::task::spawn_blocking(move || consumer.extents(&ids)).await;
-    // It fails only when the process ends.
-    let Ok(extents) = asked else { return Ok(()) };
-    let extents = extents?;
+    let extents = handle.extents(&quiet.iter().map(|(id, _)| *id).collect::<Vec<i32>>()).await?;
     for ((partition, tail), record) in quiet.iter().zip(records) {
         let extent = extents.iter().find(|extent| extent.partition == *partition);
         if extent.is_some_and(|extent| tail.is_empty(record.map(|record| record.offset), extent)) {

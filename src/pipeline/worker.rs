@@ -6,7 +6,7 @@ use super::partition::{Merged, Next, Partition};
 use super::reading::{Batch, Place, Reading};
 use super::{Shared, locate, now_ms};
 use crate::counter::Counting;
-use crate::log::{Consumer, Notice};
+use crate::log::{Consumer, Extent, Notice};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
@@ -41,6 +41,18 @@ pub(super) struct Handle {
     pub(super) index: usize,
     pub(super) consumer: Arc<dyn Consumer>,
     pub(super) orders: Sender<Order>,
+}
+
+impl Handle {
+    /// What the log holds of partitions.
+    ///
+    /// # Errors
+    /// Why the log did not answer.
+    pub(super) async fn extents(&self, partitions: &[i32]) -> Result<Vec<Extent>, String> {
+        let (consumer, ids) = (self.consumer.clone(), partitions.to_vec());
+        let asked = tokio::task::spawn_blocking(move || consumer.extents(&ids)).await;
+        asked.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
+    }
 }
 
 struct Leaving {

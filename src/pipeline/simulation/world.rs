@@ -176,7 +176,8 @@ impl Outside {
             one.resumes_ms = time_ms.unwrap_or(one.resumes_ms);
         }
         look.accepted |= one.stored.as_ref().is_some_and(|stored| stored.gap_accepted);
-        true
+        // What retention took meanwhile is in none of these answers.
+        self.topic.extent(id).start == one.extent.start
     }
 
     /// `None`: the log does not hold the offset any more, although it just did.
