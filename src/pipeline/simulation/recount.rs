@@ -154,8 +154,8 @@ fn in_one_row(topic: &Topic, id: i32, kept: &Kept, next: i64) -> Result<(), Stri
         } else {
             unseen |= read(topic, id, piece, last)?;
             let log = &topic.logs(id)[piece.log];
-            for (offset, _) in log.range(piece.from, piece.to) {
-                if !covered.insert((topic.first_with(id, piece.log, offset), offset)) {
+            for (offset, entry) in log.range(piece.from, piece.to) {
+                if entry.what != What::Hole && !covered.insert((topic.first_with(id, piece.log, offset), offset)) {
                     return Err(format!("offset {offset} of {piece:?} is in two pieces"));
                 }
             }
