@@ -118,7 +118,7 @@ impl Outside {
         let first = request.pieces.get(&id).and_then(|pieces| pieces.first());
         let (Some(last), Some(first)) = (kept.pieces.last(), first) else { return false };
         let older = |piece: &Piece| piece.look.log < last.at() && piece.log < last.at();
-        older(first) && self.topic.same_below(id, first.at(), last.at()) < first.from
+        older(first) && self.topic.same_below(id, first.at(), last.at()) < first.to
     }
 
     /// A request whose answer got lost goes out again, with the start offset that is stored now.
