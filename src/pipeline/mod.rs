@@ -20,7 +20,7 @@ mod worker;
 pub use config::{Config, OnGap};
 pub use partition::{Answer, Merged, Next, Partition};
 pub use reading::Tail;
-pub use start::{Located, Missing, Start};
+pub use start::{Known, Located, Missing, Start};
 
 use crate::counter::{Counters, Timing};
 use crate::log::{EventLog, LogError};

@@ -3,10 +3,10 @@
 
 use super::partition::{Next, Partition};
 use super::reading::Tail;
+use super::start::Known;
 use super::watchdog::Watchdog;
 use super::worker::{Handle, Order};
 use super::{Shared, locate, now_ms};
-use crate::counter::Fingerprint;
 use crate::log::LogError;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -102,26 +102,20 @@ async fn check_log(shared: &Arc<Shared>, handles: &Arc<[Handle]>) {
 }
 
 async fn check_partitions(shared: &Arc<Shared>, handle: &Handle) -> Result<(), String> {
-    let known = |id: i32| {
-        let of = shared.registry.look(id, |p| p.is_running().then(|| (p.anchor(), p.newest())));
-        of.flatten().map(|(anchor, newest)| (id, anchor, newest))
-    };
-    let ids = shared.registry.ids_of(handle.index);
-    let known: Vec<(i32, Option<Fingerprint>, Option<Fingerprint>)> = ids.into_iter().filter_map(known).collect();
-    let ids: Vec<i32> = known.iter().map(|(id, ..)| *id).collect();
-    if ids.is_empty() {
+    let known = |id: i32| Some((id, shared.registry.look(id, Partition::known).flatten()?));
+    let known: Vec<(i32, Known)> = shared.registry.ids_of(handle.index).into_iter().filter_map(known).collect();
+    if known.is_empty() {
         return Ok(());
     }
-    let extents = handle.extents(&ids).await?;
-    let anchors = known.iter().filter_map(|(id, anchor, _)| Some((*id, (*anchor)?))).collect();
+    let extents = handle.extents(&known.iter().map(|(id, _)| *id).collect::<Vec<i32>>()).await?;
+    let anchors = known.iter().filter_map(|(id, known)| Some((*id, known.anchor?))).collect();
     let differing = locate::differing(shared, &extents, anchors).await?;
-    for (id, anchor, newest) in known {
-        match anchor.filter(|_| differing.contains(&id)) {
-            None => _ = shared.registry.update(id, |p| p.same_log(newest)),
-            Some(anchor) if shared.registry.update(id, |p| p.another_log(anchor)) == Some(Next::Locate) => {
-                locate::spawn(shared, handle, vec![id], Duration::ZERO);
-            }
-            Some(_) => {}
+    for (id, known) in known {
+        let is_cut = extents.iter().any(|extent| extent.partition == id && known.is_cut(extent));
+        let is_another = is_cut || differing.contains(&id);
+        if shared.registry.update(id, |p| p.compared(&known, is_another)) == Some(Next::Locate) {
+            tracing::warn!(partition = id, is_cut, "the log is another one than the one that was counted");
+            locate::spawn(shared, handle, vec![id], Duration::ZERO);
         }
     }
     Ok(())

@@ -12,7 +12,7 @@
 
 use super::OnGap;
 use super::reading::Tail;
-use super::start::{Located, Missing, Start};
+use super::start::{Known, Located, Missing, Start};
 use crate::counter::{Fingerprint, Ledger, Segment};
 use crate::store::{Condition, PartitionFlush, PartitionState};
 use crate::window::Watermark;
@@ -318,15 +318,22 @@ impl Partition {
         }
     }
 
-    /// The log was seen to be the same as ever, after `newest` was the last record counted.
-    pub fn same_log(&mut self, newest: Option<Fingerprint>) {
-        self.anchor = newest;
+    /// What it knows of its log, to be compared with what the log holds.
+    pub fn known(&self) -> Option<Known> {
+        let Partition { generation, position, anchor, newest, .. } = *self;
+        (self.phase == Phase::Running).then_some(Known { generation, position, anchor, newest })
     }
 
-    /// The log holds another record where `anchor` was: it was made anew behind our back. What is pending may be of
-    /// either.
-    pub fn another_log(&mut self, anchor: Fingerprint) -> Next {
-        if self.anchor == Some(anchor) && self.phase == Phase::Running { self.lost_its_place() } else { Next::Nothing }
+    /// It was compared. In another log, made anew or cut behind our back, what is pending may be of either.
+    pub fn compared(&mut self, known: &Known, is_another: bool) -> Next {
+        if known.generation != self.generation || self.phase != Phase::Running {
+            return Next::Nothing;
+        }
+        if is_another {
+            return self.lost_its_place();
+        }
+        self.anchor = known.newest;
+        Next::Nothing
     }
 
     /// The client says that the position is not in the log. What was read of it still counts; then the position is

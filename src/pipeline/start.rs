@@ -22,6 +22,26 @@ pub struct Located {
     pub resumes_ms: i64,
 }
 
+/// What a running partition knows of its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Under which generation.
+    pub generation: u64,
+    /// End of everything merged.
+    pub position: i64,
+    /// A record that was counted before the log was last compared.
+    pub anchor: Option<Fingerprint>,
+    /// The last record that was counted: the next anchor. Until it has been compared it may be of another log.
+    pub newest: Option<Fingerprint>,
+}
+
+impl Known {
+    /// Whether the log ended before what was read of it. The extent was asked for later.
+    pub fn is_cut(&self, extent: &Extent) -> bool {
+        extent.end < self.position
+    }
+}
+
 /// Where to go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {

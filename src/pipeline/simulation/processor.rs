@@ -319,15 +319,12 @@ impl Processor {
     /// Whether the log is still the one that was counted.
     pub(super) fn check_log(&mut self, worker: usize, outside: &mut Outside) {
         for id in self.registry.ids_of(worker) {
-            let known = self.registry.look(id, |p| p.is_running().then(|| (p.anchor(), p.newest()))).flatten();
-            let Some((anchor, newest)) = known else { continue };
-            match anchor.filter(|anchor| outside.shows_another(id, anchor)) {
-                None => _ = self.registry.update(id, |p| p.same_log(newest)),
-                Some(anchor) if self.registry.update(id, |p| p.another_log(anchor)) == Some(Next::Locate) => {
-                    outside.tell(|| format!("  processor {} sees another log of {id}", self.id));
-                    self.look_up(worker, vec![id]);
-                }
-                Some(_) => {}
+            let Some(known) = self.registry.look(id, Partition::known).flatten() else { continue };
+            let is_cut = known.is_cut(&outside.topic.extent(id));
+            let is_another = is_cut || known.anchor.is_some_and(|anchor| outside.shows_another(id, &anchor));
+            if self.registry.update(id, |p| p.compared(&known, is_another)) == Some(Next::Locate) {
+                outside.tell(|| format!("  processor {} sees another log of {id}", self.id));
+                self.look_up(worker, vec![id]);
             }
         }
     }
