@@ -1,5 +1,7 @@
 //! How soon counting goes on after something broke, and what it costs: `make recovery`.
 //!
+//! A word behind it picks one: `cargo bench --bench recovery -- static`.
+//!
 //! Real processes on a real Kafka and a real Redis, which it starts itself; see docs/reliability.md for what is measured.
 #![allow(
     clippy::unwrap_used,
@@ -30,11 +32,20 @@ const AWAY: Duration = Duration::from_secs(60);
 fn main() {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let (kafka, redis) = (Kafka::start().await, Redis::start().await);
+        let wanted = |name: &str| std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).all(|arg| arg == name);
         println!("| what | measured |\n|---|---|");
-        killed(&kafka, &redis).await;
-        static_member(&kafka, &redis).await;
-        many_keys(&kafka, &redis).await;
-        store_away(&kafka, &redis).await;
+        if wanted("killed") {
+            killed(&kafka, &redis).await;
+        }
+        if wanted("static") {
+            static_member(&kafka, &redis).await;
+        }
+        if wanted("keys") {
+            many_keys(&kafka, &redis).await;
+        }
+        if wanted("away") {
+            store_away(&kafka, &redis).await;
+        }
     });
 }
 
@@ -44,6 +55,12 @@ fn row(what: &str, measured: String) {
 
 fn seconds(of: Duration) -> String {
     format!("{:.2} s", of.as_secs_f64())
+}
+
+/// The shortest and the longest.
+fn spread(all: &mut [Duration]) -> String {
+    all.sort_unstable();
+    format!("{} to {}", seconds(all[0]), seconds(all[all.len() - 1]))
 }
 
 /// A topic, and a processor's configuration with nothing changed that matters for time.
@@ -172,18 +189,21 @@ async fn static_member(kafka: &Kafka, redis: &Redis) {
     let binary = Binary::start("process", &settings).await;
     until_all_moved(redis, &settings, &[0; 4], Instant::now()).await;
     let mut connection = redis.connection().await;
-    let before = offsets(&mut connection, &settings).await;
-    let begun = Instant::now();
-    binary.restart().await;
-    eventually(LONG, "it has all partitions", async || {
-        let started = binary.output().matches("partition starts").count();
-        if started >= 4 { Ok(()) } else { Err(format!("{started} of 4")) }
-    })
-    .await;
-    let assigned = begun.elapsed();
-    let took = until_all_moved(redis, &settings, &before, begun).await;
-    row("static member killed and started again: has its partitions after", seconds(assigned));
-    row("and all of them are flushed again after", seconds(took));
+    let (mut assigned, mut flushed) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        let before = offsets(&mut connection, &settings).await;
+        let begun = Instant::now();
+        binary.restart().await;
+        eventually(LONG, "it has all partitions", async || {
+            let started = binary.output().matches("partition starts").count();
+            if started >= 4 { Ok(()) } else { Err(format!("{started} of 4")) }
+        })
+        .await;
+        assigned.push(begun.elapsed());
+        flushed.push(until_all_moved(redis, &settings, &before, begun).await);
+    }
+    row("static member killed and started again, 5 times: reads its partitions after", spread(&mut assigned));
+    row("and all of them are flushed again after", spread(&mut flushed));
     drip.stop();
 }
 
@@ -219,6 +239,8 @@ async fn store_away(kafka: &Kafka, redis: &Redis) {
     let drip = Drip::start(kafka, &settings, 0, PER_SECOND);
     until_all_moved(redis, &settings, &[0; 4], Instant::now()).await;
     let before = binary.peak_memory() >> 20;
+    let assignments = || binary.output().matches("partitions assigned").count();
+    let assigned = assignments();
     redis.kill();
     tokio::time::sleep(AWAY).await;
     redis.restart().await;
@@ -232,6 +254,5 @@ async fn store_away(kafka: &Kafka, redis: &Redis) {
         format!("{before} MiB, {} MiB", binary.peak_memory() >> 20)
     });
     row(&format!("and the {left} events that waited are counted per second"), format!("{rate:.0}"));
-    let assigned = binary.output().matches("partitions assigned").count();
-    row("and partitions were assigned anew meanwhile", format!("{} times", assigned - 1));
+    row("and partitions were assigned anew meanwhile", format!("{} times", assignments() - assigned));
 }
