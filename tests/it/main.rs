@@ -18,6 +18,7 @@ mod gaps;
 mod kill;
 mod log;
 mod million;
+mod monitoring;
 mod page;
 mod services;
 mod spine;
