@@ -23,5 +23,6 @@ mod page;
 mod services;
 mod spine;
 mod support;
+mod trace;
 mod transactions;
 mod verify;

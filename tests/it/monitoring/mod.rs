@@ -4,6 +4,7 @@ mod alerts;
 mod lint;
 mod names;
 mod panels;
+mod size;
 
 use std::path::{Path, PathBuf};
 
