@@ -142,7 +142,7 @@ fn settle(shared: &Shared, handle: &Handle, located: &[Located]) {
             let next = if has_room {
                 p.located(one, on_gap)
             } else {
-                p.held_up(shared.config.no_room());
+                p.held_up(one, shared.config.no_room());
                 Next::Nothing
             };
             let stopped = p.stopped().filter(|reason| before.as_deref() != Some(reason)).map(str::to_owned);

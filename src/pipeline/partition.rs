@@ -130,15 +130,8 @@ impl Partition {
             return Next::Nothing;
         }
         let expected = self.stored.is_some();
+        self.learn(located);
         let stored = located.stored.as_ref();
-        self.stored = stored.and_then(|s| s.next_offset);
-        self.position = self.stored.unwrap_or(0);
-        self.start_offset = stored.and_then(|s| s.start_offset);
-        self.ledger = stored.map(|s| s.ledger).unwrap_or_default();
-        self.watermark = stored.and_then(|s| s.watermark_ms).map_or(Watermark::NONE, Watermark::at);
-        self.newest = stored.and_then(|s| s.fingerprint);
-        let known_end = stored.and_then(|s| s.condition.high_watermark);
-        self.high_watermark = Some(located.extent.end);
         match located.start(expected) {
             Start::At(offset) => {
                 self.anchor = self.anchor.filter(|record| located.counts(record)).or(self.newest);
@@ -154,11 +147,22 @@ impl Partition {
             Start::Behind(missing) => {
                 if missing.in_another_log {
                     // It says how many records are lost with the log that was counted.
-                    self.high_watermark = known_end;
+                    self.high_watermark = stored.and_then(|s| s.condition.high_watermark);
                 }
                 self.stops(missing)
             }
         }
+    }
+
+    fn learn(&mut self, located: &Located) {
+        let stored = located.stored.as_ref();
+        self.stored = stored.and_then(|s| s.next_offset);
+        self.position = self.stored.unwrap_or(0);
+        self.start_offset = stored.and_then(|s| s.start_offset);
+        self.ledger = stored.map(|s| s.ledger).unwrap_or_default();
+        self.watermark = stored.and_then(|s| s.watermark_ms).map_or(Watermark::NONE, Watermark::at);
+        self.newest = stored.and_then(|s| s.fingerprint);
+        self.high_watermark = Some(located.extent.end);
     }
 
     fn runs_from(&mut self, offset: i64) -> Next {
@@ -173,9 +177,10 @@ impl Partition {
         Next::Nothing
     }
 
-    /// It must not start now, for this reason; instead of [`Partition::located`].
-    pub fn held_up(&mut self, reason: String) {
+    /// It was located, but must not start now, for this reason; instead of [`Partition::located`].
+    pub fn held_up(&mut self, located: &Located, reason: String) {
         if matches!(self.phase, Phase::Locating | Phase::Stopped { .. }) {
+            self.learn(located);
             self.phase = Phase::Stopped { reason, missing: None };
             self.quiet = true;
         }

@@ -138,3 +138,13 @@ fn a_displaced_partition_flushes_what_it_read_before_it_looks_again() {
     assert_eq!(partition.due(1).unwrap().segment.unwrap().to, 12);
     assert_eq!(partition.answered(Answer::Applied), Next::Locate);
 }
+
+#[test]
+fn a_partition_that_is_held_up_knows_what_is_stored_of_it() {
+    let mut partition = Partition::assigned(0, 1);
+    partition.held_up(&located(Some(10)), "no room".to_owned());
+    let part = partition.due(1).unwrap();
+    assert_eq!((part.expected, part.condition.reason.as_deref()), (Some(10), Some("no room")));
+    assert_eq!(partition.answered(Answer::Applied), Next::Nothing);
+    assert_eq!(partition.located(&located(Some(10)), OnGap::Stop), Next::Start(10));
+}
