@@ -112,7 +112,7 @@ pub(super) fn is_another(print: &Fingerprint, record: &KeptRecord) -> bool {
 /// Where records are missing: how the log goes on behind them.
 async fn look_behind(shared: &Shared, handle: &Handle, one: &mut Located) -> Result<(), String> {
     let id = one.extent.partition;
-    let expected = shared.registry.look(id, |p| p.stored().is_some()).unwrap_or(false);
+    let expected = shared.registry.look(id, Partition::was_stored).unwrap_or(false);
     if matches!(one.start(expected), Start::At(_)) {
         return Ok(());
     }

@@ -74,6 +74,8 @@ pub struct Partition {
     phase: Phase,
     /// The store's `next_offset`, as far as we know.
     stored: Option<i64>,
+    /// It was there once, so a store without it has lost the counts.
+    was_stored: bool,
     /// Where counting began.
     start_offset: Option<i64>,
     /// The ledger as stored.
@@ -107,6 +109,7 @@ impl Partition {
             generation,
             phase: Phase::Locating,
             stored: None,
+            was_stored: false,
             start_offset: None,
             ledger: Ledger::default(),
             position: 0,
@@ -129,10 +132,9 @@ impl Partition {
         if !matches!(self.phase, Phase::Locating | Phase::Stopped { .. }) {
             return Next::Nothing;
         }
-        let expected = self.stored.is_some();
         self.learn(located);
         let stored = located.stored.as_ref();
-        match located.start(expected) {
+        match located.start(self.was_stored) {
             Start::At(offset) => {
                 self.anchor = self.anchor.filter(|record| located.counts(record)).or(self.newest);
                 self.runs_from(offset)
@@ -156,6 +158,7 @@ impl Partition {
 
     fn learn(&mut self, located: &Located) {
         let stored = located.stored.as_ref();
+        self.was_stored |= self.stored.is_some();
         self.stored = stored.and_then(|s| s.next_offset);
         self.position = self.stored.unwrap_or(0);
         self.start_offset = stored.and_then(|s| s.start_offset);
@@ -387,6 +390,11 @@ impl Partition {
     /// The store's offset, as far as we know.
     pub fn stored(&self) -> Option<i64> {
         self.stored
+    }
+
+    /// Whether the store must hold counts of it: it once did.
+    pub fn was_stored(&self) -> bool {
+        self.was_stored || self.stored.is_some()
     }
 
     /// What is left to read, while it reads.

@@ -88,9 +88,11 @@ impl Located {
         Located { stored, extent, same_record: true, same_log: true, younger: None, resumes_ms: now_ms }
     }
 
-    /// The rule. `expected` says whether a segment of ours was based on a stored offset.
+    /// The rule. `expected` says whether the store once held an offset.
     pub fn start(&self, expected: bool) -> Start {
         let Extent { start, end, committed, .. } = self.extent;
+        // That it lost it is noted in the store itself, as long as nobody accepted that.
+        let expected = expected || self.stored.as_ref().is_some_and(|stored| stored.condition.missing.is_some());
         match self.next() {
             Some(next) if !self.same_record || !self.same_log || next > end => Start::Behind(self.another_log(next)),
             Some(next) if next < start => Start::Behind(self.trimmed(next)),
@@ -291,5 +293,9 @@ mod tests {
         assert!(missing.reason().contains("lost the counts"));
         let segment = crossed(&gap, &missing);
         assert_eq!((segment.from, segment.to, segment.gap.unwrap().start_offset), (0, 5, 0));
+        // Whoever comes next finds that nobody has accepted it.
+        let mut noted = gap;
+        noted.stored.as_mut().unwrap().condition.missing = Some(missing.offsets);
+        assert!(matches!(noted.start(false), Start::Behind(_)));
     }
 }

@@ -148,3 +148,16 @@ fn a_partition_that_is_held_up_knows_what_is_stored_of_it() {
     assert_eq!(partition.answered(Answer::Applied), Next::Nothing);
     assert_eq!(partition.located(&located(Some(10)), OnGap::Stop), Next::Start(10));
 }
+
+#[test]
+fn a_store_that_lost_its_counts_is_not_taken_for_a_new_one_at_the_second_look() {
+    let mut partition = running(Some(10));
+    partition.tick();
+    partition.due(1).unwrap();
+    assert_eq!(partition.answered(Answer::Stored(None)), Next::Locate);
+    let emptied = Located { extent: Extent { partition: 0, start: 5, end: 100, committed: None }, ..located(None) };
+    for _ in 0..2 {
+        assert_eq!(partition.located(&emptied, OnGap::Stop), Next::Nothing);
+        assert!(partition.stopped().unwrap().contains("offsets 0-4"));
+    }
+}
