@@ -170,6 +170,8 @@ impl Partition {
 
     fn runs_from(&mut self, offset: i64) -> Next {
         self.position = offset;
+        // A pause does not outlast the place: whoever starts it pauses it again if need be.
+        self.paused = None;
         self.phase = Phase::Running;
         Next::Start(offset)
     }

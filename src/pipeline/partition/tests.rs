@@ -161,3 +161,12 @@ fn a_store_that_lost_its_counts_is_not_taken_for_a_new_one_at_the_second_look() 
         assert!(partition.stopped().unwrap().contains("offsets 0-4"));
     }
 }
+
+#[test]
+fn a_pause_does_not_outlast_the_place() {
+    let mut partition = running(Some(10));
+    partition.pause(Some("too much"));
+    assert_eq!(partition.displaced(), Next::Locate);
+    assert_eq!(partition.located(&located(Some(10)), OnGap::Stop), Next::Start(10));
+    assert!(!partition.is_paused());
+}
