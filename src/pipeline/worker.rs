@@ -113,7 +113,9 @@ impl Worker {
         }
     }
 
-    fn start(&mut self, places: Vec<Place>) {
+    fn start(&mut self, mut places: Vec<Place>) {
+        // A place that was lost again meanwhile is looked up again: that order must not be undone by this one.
+        places.retain(|place| self.shared.registry.is_current(place));
         let positions: Vec<(i32, i64)> = places.iter().map(|p| (p.partition, p.read_from)).collect();
         if let Err(error) = self.handle.consumer.start(&positions) {
             self.shared.report_log_error("cannot start partitions; they are looked up again", &error.to_string());

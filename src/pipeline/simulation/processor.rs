@@ -147,7 +147,7 @@ impl Processor {
                     continue;
                 }
             };
-            for mut place in places {
+            for mut place in places.into_iter().filter(|place| self.registry.is_current(place)) {
                 if outside.planted == Some(Planted::HorizonNotReadAgain) {
                     place.read_from = place.offset;
                 }
