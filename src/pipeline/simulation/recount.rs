@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) const LATENESS_MS: i64 = 5_000;
 
-/// The counters of `settings::counters`, as a table: which kinds, by what, and (size, keep) in seconds.
+/// The counters of `world::COUNTERS`, as a table: which kinds, by what, and (size, keep) in seconds.
 type Rule = (&'static [&'static str], fn(&Event) -> String, &'static [(i64, i64)]);
 const RULES: [Rule; 2] = [
     (&["view", "click"], |event| event.serial.to_string(), &[(10, 60), (60, 100)]),
