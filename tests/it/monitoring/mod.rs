@@ -5,6 +5,7 @@ mod lint;
 mod names;
 mod panels;
 mod size;
+mod watcher;
 
 use std::path::{Path, PathBuf};
 

@@ -4,10 +4,10 @@
 use serde_json::Value;
 
 use super::names::WINDOWS;
+use super::watcher::Watcher;
 use super::{dashboards, panels, rules, text};
 use crate::support::app::Binary;
 use crate::support::doors::SOON;
-use crate::support::prometheus::Prometheus;
 use crate::support::topic::Raw;
 use crate::support::traffic::Load;
 use crate::support::{self, Settings, eventually, now_ms, unique};
@@ -35,7 +35,7 @@ struct Question {
 }
 
 impl Question {
-    async fn answer(&self, prometheus: &Prometheus) -> Result<(), String> {
+    async fn answer(&self, prometheus: &Watcher) -> Result<(), String> {
         let now = now_ms() / 1_000;
         let mut parameters: Vec<(&str, String)> = self.parameters.clone();
         if self.path == "query_range" {
@@ -108,7 +108,7 @@ fn variable_question(file: &str, variable: &Value) -> Option<Question> {
 }
 
 /// The program with everything that can be measured going on, and a Prometheus that watches it.
-async fn watched() -> (Binary, Load, Prometheus) {
+async fn watched() -> (Binary, Load, Watcher) {
     let (kafka, redis) = (support::kafka().await, support::redis().await);
     let (topic, prefix) = (unique("watched"), unique("watched"));
     let settings = Settings::kafka(kafka, redis, &topic, &prefix);
@@ -117,13 +117,13 @@ async fn watched() -> (Binary, Load, Prometheus) {
     let load = Load::start(&program, &prefix);
     load.until_acknowledged(100).await;
     kafka.produce(&topic, [Raw { value: Some(b"no event".to_vec()), ..Raw::default() }]).await;
-    let prometheus = Prometheus::start(&program).await;
+    let prometheus = Watcher::start(&program).await;
     prometheus.until_scraped().await;
     (program, load, prometheus)
 }
 
 /// Asks until everything is answered at the same time, and fails with what is not.
-async fn until_answered(program: &Binary, prometheus: &Prometheus, questions: &[Question]) {
+async fn until_answered(program: &Binary, prometheus: &Watcher, questions: &[Question]) {
     eventually(SOON, "each expression has an answer", async || {
         // So that there are queries to show, too.
         program.status().await;
@@ -155,7 +155,7 @@ async fn every_expression_answers_under_load() {
 }
 
 /// Alert rules may have nothing to say, but must be understood.
-async fn assert_rules_are_evaluated(prometheus: &Prometheus) {
+async fn assert_rules_are_evaluated(prometheus: &Watcher) {
     for rule in rules() {
         let expr = text(&rule, "expr");
         let answer = prometheus.ask("query", &[("query", expr)]).await;

@@ -1,32 +1,29 @@
 //! A real Prometheus, with the configuration of deploy/ but for the addresses.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::doors::{Doors, SOON};
-use super::process::Process;
-use super::{eventually, free_ports};
+use super::{in_repository, read};
+use crate::support::doors::{Doors, SOON};
+use crate::support::process::Process;
+use crate::support::{eventually, free_ports};
 
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
-pub(crate) struct Prometheus {
-    // Only held: it dies with this value.
-    _process: Process,
+pub(super) struct Watcher {
+    process: Process,
     http: reqwest::Client,
     url: String,
 }
 
-impl Prometheus {
+impl Watcher {
     /// Scrapes and reads the program behind these doors, each second.
-    pub(crate) async fn start(doors: &Doors) -> Prometheus {
+    pub(super) async fn start(doors: &Doors) -> Watcher {
         let [port] = free_ports();
         let process = Process::new("prometheus");
-        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
         let host = |url: String| url.trim_start_matches("http://").trim_end_matches('/').to_owned();
-        let config = std::fs::read_to_string(deploy.join("prometheus.yml")).expect("deploy/prometheus.yml");
         let config = [
             ("_interval: 5s", "_interval: 1s".to_owned()),
             ("streamgauge:9464", host(doors.admin_url("/"))),
@@ -34,21 +31,21 @@ impl Prometheus {
             ("localhost:9090", format!("127.0.0.1:{port}")),
         ]
         .into_iter()
-        .fold(config, |config, (deployed, here)| {
+        .fold(read("deploy/prometheus.yml"), |config, (deployed, here)| {
             assert!(config.contains(deployed), "deploy/prometheus.yml no longer has {deployed}");
             config.replace(deployed, &here)
         });
         std::fs::write(process.dir().join("prometheus.yml"), config).expect("a configuration file");
-        std::fs::copy(deploy.join("alerts.yml"), process.dir().join("alerts.yml")).expect("deploy/alerts.yml");
+        std::fs::copy(in_repository("deploy/alerts.yml"), process.dir().join("alerts.yml")).expect("deploy/alerts.yml");
 
         let mut command = Command::new("prometheus");
         command.arg("--config.file=prometheus.yml").arg("--storage.tsdb.path=data");
         command.arg(format!("--web.listen-address=127.0.0.1:{port}")).current_dir(process.dir());
         process.spawn(command);
         let url = format!("http://127.0.0.1:{port}");
-        let prometheus = Prometheus { _process: process, http: doors.http().clone(), url };
+        let prometheus = Watcher { process, http: doors.http().clone(), url };
         eventually(START_DEADLINE, "Prometheus is ready", async || {
-            prometheus._process.assert_alive();
+            prometheus.process.assert_alive();
             let answer = prometheus.http.get(format!("{}/-/ready", prometheus.url)).send().await?;
             answer.error_for_status()
         })
@@ -57,7 +54,7 @@ impl Prometheus {
     }
 
     /// What its API answers to these parameters, or why it does not.
-    pub(crate) async fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, String> {
+    pub(super) async fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, String> {
         let request = self.http.get(format!("{}/api/v1/{path}", self.url)).query(parameters);
         let answer = request.send().await.map_err(|e| format!("{e:?}"))?;
         let body = answer.text().await.map_err(|e| format!("{e:?}"))?;
@@ -72,7 +69,7 @@ impl Prometheus {
     }
 
     /// Waits until it has scraped all of its targets.
-    pub(crate) async fn until_scraped(&self) {
+    pub(super) async fn until_scraped(&self) {
         eventually(SOON, "all targets are scraped", async || {
             let targets = self.ask("targets", &[]).await?;
             let active = targets["activeTargets"].as_array().expect("targets");
