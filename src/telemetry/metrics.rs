@@ -140,6 +140,8 @@ catalogue! {
     query_requests_total: IntCounterVec("code", &["200", "400", "401", "404", "405", "500", "503"]),
     /// Seconds that the query side took to answer.
     query_request_seconds: Histogram(INGEST_SECONDS),
+    /// 1 while a role of this process can do its job, 0 while it cannot; /readyz says why.
+    ready: IntGaugeVec("role"),
     /// 1, with the version of the program as a label.
     build_info: IntGaugeVec("version"),
 }
