@@ -236,7 +236,7 @@ fn notice_of(error: &KafkaError) -> Option<Notice> {
     let code = match error {
         KafkaError::PartitionEOF(_) => return None,
         KafkaError::MessageConsumptionFatal(code) => {
-            return Some(Notice::Failed(format!("{code}: this member cannot go on; restart the process")));
+            return Some(Notice::Fatal(code.to_string()));
         }
         error => error.rdkafka_error_code(),
     };
