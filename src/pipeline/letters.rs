@@ -53,7 +53,14 @@ fn stored(shared: &Shared, batch: &LetterBatch) {
     let Some(first) = batch.letters.first() else { return };
     shared.report_dead_letters(first, &batch.letters);
     let offsets: Vec<i64> = batch.letters.iter().map(|letter| letter.offset).collect();
-    shared.registry.update(first.partition, |p| p.letters_stored(batch.generation, &offsets));
+    let is_leaving = shared.registry.update(first.partition, |p| {
+        p.letters_stored(batch.generation, &offsets);
+        !p.is_running()
+    });
+    if is_leaving == Some(true) {
+        // Whoever gets it next waits for its last flush.
+        shared.wake.notify_one();
+    }
 }
 
 fn bytes(batch: &LetterBatch) -> usize {

@@ -236,7 +236,7 @@ impl Processor {
                     }
                 }
             }
-            Notice::Failed(_) => {}
+            Notice::Failed(_) | Notice::Fatal(_) => {}
         }
     }
 
