@@ -1,3 +1,4 @@
+use super::remote_read::Refused;
 use crate::http::{self, Body};
 use crate::store::StoreError;
 use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -34,9 +35,9 @@ pub enum QueryError {
     /// Nothing is served there.
     #[error("nothing is served at `{0}`: try /, /api/v1/counters, /api/v1/counters/NAME or /api/v1/status")]
     NoSuchPath(String),
-    /// The path exists, but only to be read.
-    #[error("this can only be read: use GET")]
-    Method,
+    /// The path exists, but takes other methods.
+    #[error("this takes {0}")]
+    Method(&'static str),
     /// A part of the query string is not text.
     #[error("`{0}` is not UTF-8 once its % escapes are decoded")]
     NotUtf8(String),
@@ -107,6 +108,9 @@ pub enum QueryError {
         /// What to ask instead.
         hint: String,
     },
+    /// A remote read that is not answered.
+    #[error(transparent)]
+    RemoteRead(#[from] Refused),
     /// The store does not answer.
     #[error("the counts cannot be read at the moment: {0}")]
     Store(#[from] StoreError),
@@ -121,7 +125,8 @@ impl QueryError {
             }
             QueryError::Unauthorized => StatusCode::UNAUTHORIZED,
             QueryError::NoSuchPath(_) | QueryError::UnknownCounter { .. } => StatusCode::NOT_FOUND,
-            QueryError::Method => StatusCode::METHOD_NOT_ALLOWED,
+            QueryError::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            QueryError::RemoteRead(refused) => refused.status(),
             QueryError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             QueryError::NotUtf8(_)
             | QueryError::UnknownParameter { .. }
@@ -155,7 +160,7 @@ impl QueryError {
         let mut response = http::error(self.status(), &self.to_string(), self.field());
         let header = match self {
             QueryError::Unauthorized => Some((WWW_AUTHENTICATE, "Bearer realm=\"streamgauge\"")),
-            QueryError::Method => Some((ALLOW, "GET, HEAD")),
+            QueryError::Method(allowed) => Some((ALLOW, *allowed)),
             QueryError::Store(_) => Some((RETRY_AFTER, "1")),
             _ => None,
         };

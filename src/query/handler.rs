@@ -4,19 +4,21 @@ use super::counters::CounterList;
 use super::params::Params;
 use super::partitions::Partitions;
 use super::status::Status;
-use super::{Config, QueryError, monitor, time};
+use super::{Config, QueryError, monitor, remote_read, time};
 use crate::counter::Counters;
 use crate::http::{self, Body, Handler};
 use crate::shutdown::Shutdown;
 use crate::store::{CounterStore, StoreError};
 use crate::telemetry::{Metrics, Readiness};
-use hyper::body::Incoming;
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Incoming};
 use hyper::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use secrecy::{ExposeSecret, SecretString};
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Semaphore;
@@ -51,6 +53,7 @@ enum Route<'a> {
     Counters,
     Counter(&'a str),
     Status,
+    RemoteRead,
 }
 
 impl Query {
@@ -77,7 +80,13 @@ impl Query {
     }
 
     /// Answers a request that came at `now_ms`.
-    async fn answer(&self, method: &Method, uri: &Uri, headers: &HeaderMap, now_ms: i64) -> Response<Body> {
+    async fn answer<B>(&self, request: Request<B>, now_ms: i64) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+        B::Error: Display,
+    {
+        let (head, mut body) = request.into_parts();
+        let (method, uri, headers) = (&head.method, &head.uri, &head.headers);
         let began = Instant::now();
         let answered = self.authorised(headers).and_then(|()| route(method, uri.path()));
         let cache = if matches!(answered, Ok(Route::File(_))) { "no-cache" } else { "no-store" };
@@ -86,6 +95,7 @@ impl Query {
             Ok(Route::Counters) => self.counters(uri).await,
             Ok(Route::Counter(name)) => self.counter(name, uri, now_ms).await,
             Ok(Route::Status) => self.status(uri, now_ms).await,
+            Ok(Route::RemoteRead) => self.remote_read(headers, &mut body, now_ms).await,
             Err(refused) => Err(refused),
         };
         let mut response = answered.unwrap_or_else(|refused| refused.response());
@@ -127,6 +137,18 @@ impl Query {
         Ok(http::json(StatusCode::OK, &question.answer(&*self.store, &self.topic).await?))
     }
 
+    async fn remote_read<B>(&self, headers: &HeaderMap, body: &mut B, now_ms: i64) -> Result<Response<Body>, QueryError>
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+        B::Error: Display,
+    {
+        let request = remote_read::request(headers, body).await?;
+        let plan = remote_read::Plan::of(&self.counters, &request, now_ms)?;
+        let cost = plan.cost(&*self.store).await?;
+        let _permit = self.reading.acquire_many(u32::try_from(cost).unwrap_or(u32::MAX)).await;
+        Ok(remote_read::respond(&plan.answer(&*self.store, &self.topic).await?))
+    }
+
     async fn status(&self, uri: &Uri, now_ms: i64) -> Result<Response<Body>, QueryError> {
         Params::parse(uri.query(), &[])?;
         let partitions: Result<Partitions, StoreError> = Partitions::read(&*self.store, &self.topic).await;
@@ -136,7 +158,7 @@ impl Query {
 
 impl Handler for Query {
     async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
-        self.answer(request.method(), request.uri(), request.headers(), time::now_ms()).await
+        self.answer(request, time::now_ms()).await
     }
 }
 
@@ -144,13 +166,18 @@ fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, QueryError> {
     let route = match path {
         "/api/v1/counters" => Route::Counters,
         "/api/v1/status" => Route::Status,
+        "/api/v1/prometheus/read" => Route::RemoteRead,
         _ => match (path.strip_prefix("/api/v1/counters/"), Asset::at(path)) {
             (Some(name), _) => Route::Counter(name),
             (None, Some(asset)) => Route::File(asset),
             (None, None) => return Err(QueryError::NoSuchPath(path.to_owned())),
         },
     };
-    if matches!(*method, Method::GET | Method::HEAD) { Ok(route) } else { Err(QueryError::Method) }
+    let (fits, allowed) = match route {
+        Route::RemoteRead => (method == Method::POST, "POST"),
+        _ => (matches!(*method, Method::GET | Method::HEAD), "GET, HEAD"),
+    };
+    if fits { Ok(route) } else { Err(QueryError::Method(allowed)) }
 }
 
 #[cfg(test)]

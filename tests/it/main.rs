@@ -19,6 +19,7 @@ mod kill;
 mod log;
 mod million;
 mod page;
+mod prometheus;
 mod services;
 mod spine;
 mod support;

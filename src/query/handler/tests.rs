@@ -21,11 +21,11 @@ fn open() -> Query {
 }
 
 async fn send(query: &Query, method: Method, uri: &str, authorization: Option<&str>) -> Response<Body> {
-    let mut headers = HeaderMap::new();
+    let mut request = Request::builder().method(method).uri(uri);
     if let Some(value) = authorization {
-        headers.insert(AUTHORIZATION, value.parse().unwrap());
+        request = request.header(AUTHORIZATION, value);
     }
-    query.answer(&method, &uri.parse().unwrap(), &headers, NOW_MS).await
+    query.answer(request.body(Body::empty()).unwrap(), NOW_MS).await
 }
 
 async fn get(query: &Query, uri: &str) -> Response<Body> {
