@@ -98,6 +98,7 @@ const CONFIG_KEYS: &[&str] = &[
     "query.listen",
     "query.open",
     "query.token",
+    "query.allowed_origins",
     "admin.listen",
     "counters.name",
     "counters.event",

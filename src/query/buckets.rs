@@ -2,7 +2,7 @@ use super::QueryError;
 use super::counters::since;
 use super::params::Params;
 use super::partitions::Partitions;
-use super::starts::Starts;
+use super::starts::{AHEAD_MS, Starts};
 use super::time::{Range, seconds};
 use crate::counter::{Counter, Counters};
 use crate::store::{CounterStore, Keys, Read, StoredBucket};
@@ -37,6 +37,9 @@ pub(super) struct Answer<'a> {
     data_as_of: Option<f64>,
     complete_until: Option<f64>,
     buckets: Vec<Bucket>,
+    /// Whether only a late event can still change it: all is final, and no retention cuts the range.
+    #[serde(skip)]
+    settled: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,10 +68,9 @@ impl<'a> Question<'a> {
         params: &'a Params,
         now_ms: i64,
     ) -> Result<Question<'a>, QueryError> {
-        let (_, counter) = counters.named(name).ok_or_else(|| QueryError::UnknownCounter {
-            name: name.to_owned(),
-            known: counters.iter().map(Counter::name).collect::<Vec<_>>().join(", "),
-        })?;
+        let (_, counter) = counters
+            .named(name)
+            .ok_or_else(|| QueryError::UnknownCounter { name: name.to_owned(), hint: known(counters, name) })?;
         let window = match params.get("window") {
             None => smallest(counter),
             Some(label) => counter.window(label).map(|(_, window)| window),
@@ -79,6 +81,9 @@ impl<'a> Question<'a> {
             known: counter.windows().iter().map(Window::label).collect::<Vec<_>>().join(", "),
         })?;
         let range = Range::parse(params.get("from"), params.get("to"), now_ms)?;
+        if range.from.saturating_mul(1_000) > now_ms.saturating_add(AHEAD_MS) {
+            return Err(QueryError::Future);
+        }
         let top = params.get("top").map_or(Ok(DEFAULT_TOP), top)?;
         let key = params.get("key");
         if key.is_some() && counter.by().is_empty() {
@@ -123,12 +128,14 @@ impl<'a> Question<'a> {
                 keys: self.ranked(stored),
             }
         });
+        let buckets: Vec<Bucket> = buckets.collect();
         Ok(Answer {
             counter: self.counter.name(),
             window: self.window.label(),
             data_as_of: partitions.data_as_of_ms().map(seconds),
             complete_until: complete_until_ms.map(seconds),
-            buckets: buckets.collect(),
+            settled: !buckets.is_empty() && buckets.iter().all(|b| b.is_final) && self.starts().is_whole(),
+            buckets,
         })
     }
 
@@ -172,6 +179,18 @@ impl<'a> Question<'a> {
     }
 }
 
+/// What else may be asked for: the nearest name, or all of them.
+fn known(counters: &Counters, name: &str) -> String {
+    let names = || counters.iter().map(Counter::name);
+    // A name of any length may be asked for, and comparing takes as long as both are.
+    let near = names().filter(|known| known.len().abs_diff(name.len()) <= 2);
+    let near = near.map(|known| (strsim::damerau_levenshtein(name, known), known)).min();
+    match near {
+        Some((distance, nearest)) if distance <= 2 => format!("did you mean `{nearest}`?"),
+        _ => format!("the configured ones are {}", names().collect::<Vec<_>>().join(", ")),
+    }
+}
+
 fn smallest(counter: &Counter) -> Option<&Window> {
     counter.windows().iter().min_by_key(|window| window.size_s())
 }
@@ -181,5 +200,7 @@ fn top(text: &str) -> Result<usize, QueryError> {
     top.ok_or_else(|| QueryError::Top(text.to_owned()))
 }
 
+mod csv;
+mod represent;
 #[cfg(test)]
 mod tests;

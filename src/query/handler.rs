@@ -1,5 +1,6 @@
 use super::assets::Asset;
 use super::buckets::{MOST_CELLS, PARAMETERS, Question};
+use super::cors::Cors;
 use super::counters::CounterList;
 use super::params::Params;
 use super::partitions::Partitions;
@@ -39,6 +40,7 @@ const SECURITY_HEADERS: [(HeaderName, &str); 3] = [
 /// Answers questions about the counts: the read side's [`Handler`].
 pub struct Query {
     token: Option<SecretString>,
+    cors: Cors,
     store: Arc<dyn CounterStore>,
     counters: Arc<Counters>,
     topic: String,
@@ -71,7 +73,9 @@ impl Query {
     ) -> Result<Query, QueryError> {
         config.validate()?;
         let reading = Semaphore::new(CELLS_IN_FLIGHT as usize);
-        Ok(Query { token: config.read_token()?, store, counters, topic: topic.into(), metrics, readiness, reading })
+        let token = config.read_token()?;
+        let cors = Cors::new(config.allowed_origins);
+        Ok(Query { token, cors, store, counters, topic: topic.into(), metrics, readiness, reading })
     }
 
     /// Keeps the readiness of the query role true: looks whether the store answers, until the shutdown begins.
@@ -88,12 +92,17 @@ impl Query {
         let (head, mut body) = request.into_parts();
         let (method, uri, headers) = (&head.method, &head.uri, &head.headers);
         let began = Instant::now();
+        if let Some(mut preflight) = self.cors.preflight(method, uri, headers) {
+            self.cors.allow(uri, headers, preflight.headers_mut());
+            self.metrics.query_requests_total.with_label_values(&[preflight.status().as_str()]).inc();
+            return preflight;
+        }
         let answered = self.authorised(headers).and_then(|()| route(method, uri.path()));
         let cache = if matches!(answered, Ok(Route::File(_))) { "no-cache" } else { "no-store" };
         let answered = match answered {
             Ok(Route::File(asset)) => Ok(asset.response()),
             Ok(Route::Counters) => self.counters(uri).await,
-            Ok(Route::Counter(name)) => self.counter(name, uri, now_ms).await,
+            Ok(Route::Counter(name)) => self.counter(name, uri, headers, now_ms).await,
             Ok(Route::Status) => self.status(uri, now_ms).await,
             Ok(Route::RemoteRead) => self.remote_read(headers, &mut body, now_ms).await,
             Err(refused) => Err(refused),
@@ -102,7 +111,8 @@ impl Query {
         for (name, value) in SECURITY_HEADERS {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+        response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static(cache));
+        self.cors.allow(uri, headers, response.headers_mut());
         self.metrics.query_requests_total.with_label_values(&[response.status().as_str()]).inc();
         self.metrics.query_request_seconds.observe(began.elapsed().as_secs_f64());
         response
@@ -128,13 +138,19 @@ impl Query {
         Ok(http::json(StatusCode::OK, &CounterList::of(&self.counters, &stored)))
     }
 
-    async fn counter(&self, name: &str, uri: &Uri, now_ms: i64) -> Result<Response<Body>, QueryError> {
+    async fn counter(
+        &self,
+        name: &str,
+        uri: &Uri,
+        headers: &HeaderMap,
+        now_ms: i64,
+    ) -> Result<Response<Body>, QueryError> {
         let params = Params::parse(uri.query(), PARAMETERS)?;
         let question = Question::parse(&self.counters, name, &params, now_ms)?;
         let cost = question.cost(&*self.store).await?;
         // The semaphore is never closed, so the only answer is a permit.
         let _permit = self.reading.acquire_many(u32::try_from(cost).unwrap_or(u32::MAX)).await;
-        Ok(http::json(StatusCode::OK, &question.answer(&*self.store, &self.topic).await?))
+        Ok(question.answer(&*self.store, &self.topic).await?.response(headers))
     }
 
     async fn remote_read<B>(&self, headers: &HeaderMap, body: &mut B, now_ms: i64) -> Result<Response<Body>, QueryError>

@@ -7,6 +7,7 @@
 mod assets;
 mod buckets;
 mod config;
+mod cors;
 mod counters;
 mod error;
 mod handler;

@@ -18,6 +18,7 @@ mod gaps;
 mod kill;
 mod log;
 mod million;
+mod openapi;
 mod page;
 mod prometheus;
 mod services;
