@@ -26,6 +26,7 @@ const ASSETS: &[Asset] = &[
         content_type: "text/css; charset=utf-8",
         content: include_bytes!("page/style.css"),
     },
+    Asset { path: "/openapi.json", content_type: "application/json", content: include_bytes!("openapi.json") },
     Asset { path: "/assets/icon.svg", content_type: "image/svg+xml", content: include_bytes!("page/icon.svg") },
 ];
 

@@ -1,3 +1,4 @@
+use super::remote_read::Refused;
 use crate::http::{self, Body};
 use crate::store::StoreError;
 use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -28,15 +29,23 @@ pub enum QueryError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// An origin that no browser sends.
+    #[error(
+        "query.allowed_origins: `{0}` is not an origin: write it like \"https://app.example.com\" or \
+         \"http://localhost:3000\", without a path"
+    )]
+    Origin(String),
     /// The request carries no token, or a wrong one.
     #[error("this needs the header `Authorization: Bearer …` with the query token")]
     Unauthorized,
     /// Nothing is served there.
-    #[error("nothing is served at `{0}`: try /, /api/v1/counters, /api/v1/counters/NAME or /api/v1/status")]
+    #[error(
+        "nothing is served at `{0}`: try /, /api/v1/counters, /api/v1/counters/NAME, /api/v1/status or /openapi.json"
+    )]
     NoSuchPath(String),
-    /// The path exists, but only to be read.
-    #[error("this can only be read: use GET")]
-    Method,
+    /// The path exists, but takes other methods.
+    #[error("this takes {0}")]
+    Method(&'static str),
     /// A part of the query string is not text.
     #[error("`{0}` is not UTF-8 once its % escapes are decoded")]
     NotUtf8(String),
@@ -52,12 +61,12 @@ pub enum QueryError {
     #[error("parameter `{0}` is given twice")]
     Twice(&'static str),
     /// There is no such counter.
-    #[error("unknown counter `{name}`: the configured ones are {known}")]
+    #[error("unknown counter `{name}`: {hint}")]
     UnknownCounter {
         /// As the client wrote it.
         name: String,
-        /// The names that exist.
-        known: String,
+        /// The nearest name, or the names that exist.
+        hint: String,
     },
     /// The counter has no such window.
     #[error("counter `{counter}` has no window `{window}`: it has {known}")]
@@ -91,6 +100,9 @@ pub enum QueryError {
     /// The range ends before it begins.
     #[error("the range ends before it begins: `from` must not be later than `to` (which is now unless given)")]
     Backwards,
+    /// The range begins where nothing can be yet.
+    #[error("the range begins in the future: `from` must not be later than a minute from now")]
+    Future,
     /// Not a number of keys.
     #[error("`{0}` is not a number of keys: `top` is from 0 to 10000")]
     Top(String),
@@ -107,6 +119,9 @@ pub enum QueryError {
         /// What to ask instead.
         hint: String,
     },
+    /// A remote read that is not answered.
+    #[error(transparent)]
+    RemoteRead(#[from] Refused),
     /// The store does not answer.
     #[error("the counts cannot be read at the moment: {0}")]
     Store(#[from] StoreError),
@@ -116,12 +131,15 @@ impl QueryError {
     /// What the client is told. Errors of the configuration never come so far.
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            QueryError::Public(_) | QueryError::TwoTokens | QueryError::Token | QueryError::TokenFile { .. } => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            QueryError::Public(_)
+            | QueryError::TwoTokens
+            | QueryError::Token
+            | QueryError::TokenFile { .. }
+            | QueryError::Origin(_) => StatusCode::INTERNAL_SERVER_ERROR,
             QueryError::Unauthorized => StatusCode::UNAUTHORIZED,
             QueryError::NoSuchPath(_) | QueryError::UnknownCounter { .. } => StatusCode::NOT_FOUND,
-            QueryError::Method => StatusCode::METHOD_NOT_ALLOWED,
+            QueryError::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            QueryError::RemoteRead(refused) => refused.status(),
             QueryError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             QueryError::NotUtf8(_)
             | QueryError::UnknownParameter { .. }
@@ -130,6 +148,7 @@ impl QueryError {
             | QueryError::Time { .. }
             | QueryError::TooFar { .. }
             | QueryError::Backwards
+            | QueryError::Future
             | QueryError::Top(_)
             | QueryError::NoKeys(_)
             | QueryError::TooMuch { .. } => StatusCode::BAD_REQUEST,
@@ -143,7 +162,7 @@ impl QueryError {
             QueryError::Twice(name) => Some(name),
             QueryError::Time { parameter, .. } | QueryError::TooFar { parameter, .. } => Some(parameter),
             QueryError::UnknownWindow { .. } | QueryError::TooMuch { .. } => Some("window"),
-            QueryError::Backwards => Some("from"),
+            QueryError::Backwards | QueryError::Future => Some("from"),
             QueryError::Top(_) => Some("top"),
             QueryError::NoKeys(_) => Some("key"),
             _ => None,
@@ -155,7 +174,7 @@ impl QueryError {
         let mut response = http::error(self.status(), &self.to_string(), self.field());
         let header = match self {
             QueryError::Unauthorized => Some((WWW_AUTHENTICATE, "Bearer realm=\"streamgauge\"")),
-            QueryError::Method => Some((ALLOW, "GET, HEAD")),
+            QueryError::Method(allowed) => Some((ALLOW, *allowed)),
             QueryError::Store(_) => Some((RETRY_AFTER, "1")),
             _ => None,
         };

@@ -7,12 +7,15 @@
 mod assets;
 mod buckets;
 mod config;
+mod cors;
 mod counters;
 mod error;
 mod handler;
 mod monitor;
 mod params;
 mod partitions;
+mod remote_read;
+mod starts;
 mod status;
 mod time;
 
@@ -23,3 +26,4 @@ pub use config::Config;
 pub use error::QueryError;
 pub use handler::Query;
 pub use partitions::Partitions;
+pub use remote_read::SERIES;

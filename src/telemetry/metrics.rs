@@ -14,6 +14,7 @@ const FRESHNESS_SECONDS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.
 const CELLS: &[f64] = &[1.0, 10.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0, 30_000.0];
 
 const CODES: &[&str] = &["202", "204", "400", "401", "403", "404", "405", "408", "413", "415", "429", "500", "503"];
+const QUERY_CODES: &[&str] = &["200", "204", "304", "400", "401", "404", "405", "408", "413", "415", "500", "503"];
 const RESULTS: &[&str] = &["accepted", "rejected", "failed"];
 const OUTCOMES: &[&str] = &["counted", "duplicate", "filtered", "expired", "dead_lettered"];
 
@@ -137,7 +138,7 @@ catalogue! {
     /// 1 while a partition waits because too much is pending, by partition.
     partition_paused: IntGaugeVec("partition"),
     /// Requests that the query side answered, by status code.
-    query_requests_total: IntCounterVec("code", &["200", "400", "401", "404", "405", "500", "503"]),
+    query_requests_total: IntCounterVec("code", QUERY_CODES),
     /// Seconds that the query side took to answer.
     query_request_seconds: Histogram(INGEST_SECONDS),
     /// 1, with the version of the program as a label.

@@ -21,11 +21,11 @@ fn open() -> Query {
 }
 
 async fn send(query: &Query, method: Method, uri: &str, authorization: Option<&str>) -> Response<Body> {
-    let mut headers = HeaderMap::new();
+    let mut request = Request::builder().method(method).uri(uri);
     if let Some(value) = authorization {
-        headers.insert(AUTHORIZATION, value.parse().unwrap());
+        request = request.header(AUTHORIZATION, value);
     }
-    query.answer(&method, &uri.parse().unwrap(), &headers, NOW_MS).await
+    query.answer(request.body(Body::empty()).unwrap(), NOW_MS).await
 }
 
 async fn get(query: &Query, uri: &str) -> Response<Body> {
@@ -141,4 +141,85 @@ async fn questions_give_back_what_they_were_lent() {
         get(&query, "/api/v1/counters/clicks").await;
     }
     assert_eq!(query.reading.available_permits(), CELLS_IN_FLIGHT as usize);
+}
+
+async fn ask(query: &Query, method: Method, uri: &str, headers: &[(&str, &str)]) -> Response<Body> {
+    let mut request = Request::builder().method(method).uri(uri);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    query.answer(request.body(Body::empty()).unwrap(), NOW_MS).await
+}
+
+/// All of the 10 minutes before NOW is final.
+fn settled() -> Query {
+    let fake = Fake::default();
+    fake.put(0, crate::query::fake::row(1, NOW_MS, NOW_MS));
+    fake.fill("clicks", "10s", 1_759_999_990, 1, &[("a,\"b", 2)]);
+    query("allowed_origins = [\"https://app.example.com\"]", &Arc::new(fake))
+}
+
+#[tokio::test]
+async fn what_only_a_late_event_can_change_has_a_tag() {
+    let query = settled();
+    let past = "/api/v1/counters/clicks?from=1759999980&to=1760000000";
+    let first = get(&query, past).await;
+    let tag = header(&first, "etag").to_owned();
+    assert!(tag.starts_with("W/\"") && header(&first, "cache-control") == "private, no-cache");
+    for same in [tag.as_str(), &tag[2..], "*", &format!("\"x\", {tag}")] {
+        let again = ask(&query, Method::GET, past, &[("if-none-match", same)]).await;
+        assert_eq!((again.status(), header(&again, "etag")), (StatusCode::NOT_MODIFIED, tag.as_str()), "{same}");
+        assert_eq!(http_body_util::BodyExt::collect(again.into_body()).await.unwrap().to_bytes().len(), 0);
+    }
+    assert_eq!(ask(&query, Method::GET, past, &[("if-none-match", "\"x\"")]).await.status(), StatusCode::OK);
+    let as_csv = ask(&query, Method::GET, past, &[("accept", "text/csv"), ("if-none-match", &tag)]).await;
+    assert_eq!(as_csv.status(), StatusCode::OK, "another form is another answer");
+    assert!(header(&as_csv, "content-type").starts_with("text/csv"));
+    // Not final yet; cut by retention; nothing at all.
+    for fresh in ["", "?from=0&to=1760000000", "?from=1760000000&to=1760000000"] {
+        let answer =
+            ask(&query, Method::GET, &format!("/api/v1/counters/clicks{fresh}"), &[("if-none-match", "*")]).await;
+        assert_eq!((answer.status(), header(&answer, "cache-control")), (StatusCode::OK, "no-store"), "{fresh}");
+        assert!(!answer.headers().contains_key("etag"));
+    }
+}
+
+#[tokio::test]
+async fn only_configured_origins_may_read_and_never_with_cookies() {
+    let query = settled();
+    let (uri, own) = ("/api/v1/status", ("origin", "https://app.example.com"));
+    let preflight = ("access-control-request-method", "GET");
+    let allowed = ask(&query, Method::OPTIONS, uri, &[own, preflight]).await;
+    assert_eq!(allowed.status(), StatusCode::NO_CONTENT);
+    assert_eq!(header(&allowed, "access-control-allow-origin"), "https://app.example.com");
+    assert!(header(&allowed, "access-control-allow-headers").contains("authorization"));
+    let read = ask(&query, Method::GET, uri, &[own]).await;
+    assert_eq!(header(&read, "access-control-allow-origin"), "https://app.example.com");
+    assert_eq!(header(&read, "vary"), "origin");
+    for other in ["https://app.example.com.evil", "http://app.example.com", "null", "*", ""] {
+        let read = ask(&query, Method::GET, uri, &[("origin", other)]).await;
+        assert_eq!((read.status(), header(&read, "vary")), (StatusCode::OK, "origin"));
+        assert!(read.headers().keys().all(|name| !name.as_str().starts_with("access-control")), "{other}");
+        let asked = ask(&query, Method::OPTIONS, uri, &[("origin", other), preflight]).await;
+        assert_eq!(asked.status(), StatusCode::METHOD_NOT_ALLOWED);
+    }
+    for answer in [allowed, read] {
+        assert!(!answer.headers().contains_key("access-control-allow-credentials"));
+    }
+    let closed = open();
+    assert_eq!(ask(&closed, Method::OPTIONS, uri, &[own, preflight]).await.status(), StatusCode::METHOD_NOT_ALLOWED);
+    let read = ask(&closed, Method::GET, uri, &[own]).await;
+    assert!(!read.headers().contains_key("access-control-allow-origin") && !read.headers().contains_key("vary"));
+}
+
+#[tokio::test]
+async fn the_nearest_counter_is_named() {
+    let query = open();
+    let error = async |name: &str| {
+        let answer = get(&query, &format!("/api/v1/counters/{name}")).await;
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+        body(answer).await["error"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(error("click").await, "unknown counter `click`: did you mean `clicks`?");
+    assert!(error(&"x".repeat(9_000)).await.ends_with("the configured ones are page_views, clicks, searches, events"));
 }

@@ -12,6 +12,7 @@ mod kafka;
 pub(crate) mod oracle;
 mod ports;
 pub(crate) mod process;
+pub(crate) mod prometheus;
 pub(crate) mod proxy;
 mod redis;
 mod redis_cluster;
