@@ -11,7 +11,7 @@ mod server;
 pub use body::Body;
 pub use respond::{error, json, text};
 pub use secret::same_secret;
-pub use server::{Handler, Limits, Server};
+pub use server::{Handler, Limits, Peer, Server};
 
 use std::net::SocketAddr;
 

@@ -40,6 +40,10 @@ impl Default for Limits {
     }
 }
 
+/// Who is at the other end of a connection: an extension of each of its requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
 /// What a server does with a request.
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request. A panic in here costs the client a 500 and nobody else anything.
@@ -119,7 +123,13 @@ impl Server {
 async fn serve<H: Handler>(stream: TcpStream, limits: Limits, handler: Arc<H>, shutdown: Shutdown) {
     // Without it a small answer may wait for the client's delayed acknowledgement. It only fails on a dead socket.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(|request| answer(&*handler, request));
+    let peer = stream.peer_addr().ok().map(Peer);
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
+        answer(&*handler, request)
+    });
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())

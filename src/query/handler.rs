@@ -1,34 +1,41 @@
-use super::assets::Asset;
-use super::buckets::{MOST_CELLS, PARAMETERS, Question};
+use super::assets::{self, Asset};
+use super::buckets::{MOST_CELLS, PARAMETERS, Question, counter_of, names_of, window_of};
 use super::counters::CounterList;
+use super::live::Hub;
+use super::login::{Login, MOST_FORM_BYTES, Visit};
 use super::params::Params;
 use super::partitions::Partitions;
 use super::status::Status;
 use super::{Config, QueryError, monitor, time};
 use crate::counter::Counters;
-use crate::http::{self, Body, Handler};
+use crate::http::{self, Body, Handler, Peer};
 use crate::shutdown::Shutdown;
 use crate::store::{CounterStore, StoreError};
 use crate::telemetry::{Metrics, Readiness};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use secrecy::{ExposeSecret, SecretString};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// Counts that all questions together may hold in memory at a time; what comes on top waits.
 const CELLS_IN_FLIGHT: u64 = 2 * MOST_CELLS;
 
+/// Time for a form to arrive.
+const FORM_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What every answer tells a browser to refuse.
 const SECURITY_HEADERS: [(HeaderName, &str); 3] = [
     (
         CONTENT_SECURITY_POLICY,
-        "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     ),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (REFERRER_POLICY, "no-referrer"),
@@ -36,7 +43,8 @@ const SECURITY_HEADERS: [(HeaderName, &str); 3] = [
 
 /// Answers questions about the counts: the read side's [`Handler`].
 pub struct Query {
-    token: Option<SecretString>,
+    login: Login,
+    live: Hub,
     store: Arc<dyn CounterStore>,
     counters: Arc<Counters>,
     topic: String,
@@ -47,6 +55,10 @@ pub struct Query {
 
 /// What a path leads to.
 enum Route<'a> {
+    Page,
+    Login,
+    Logout,
+    Live,
     File(&'static Asset),
     Counters,
     Counter(&'a str),
@@ -67,48 +79,67 @@ impl Query {
         readiness: Arc<Readiness>,
     ) -> Result<Query, QueryError> {
         config.validate()?;
-        let reading = Semaphore::new(CELLS_IN_FLIGHT as usize);
-        Ok(Query { token: config.read_token()?, store, counters, topic: topic.into(), metrics, readiness, reading })
+        let (reading, topic) = (Semaphore::new(CELLS_IN_FLIGHT as usize), topic.into());
+        let login = Login::new(config.read_token()?, metrics.clone());
+        let live = Hub::new(store.clone(), counters.clone(), topic.clone(), metrics.clone());
+        Ok(Query { login, live, store, counters, topic, metrics, readiness, reading })
     }
 
-    /// Keeps the readiness of the query role true: looks whether the store answers, until the shutdown begins.
+    /// Keeps the readiness of the query role true and reads the store for the live pages, until the shutdown begins.
     pub async fn run_monitor(&self, shutdown: Shutdown) {
-        monitor::watch(&*self.store, &self.readiness, &shutdown).await;
+        tokio::join!(monitor::watch(&*self.store, &self.readiness, &shutdown), self.live.run(&shutdown));
     }
 
-    /// Answers a request that came at `now_ms`.
-    async fn answer(&self, method: &Method, uri: &Uri, headers: &HeaderMap, now_ms: i64) -> Response<Body> {
+    /// Answers a request. `form` is the body, where there is something to read in it.
+    async fn answer(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        form: &[u8],
+        visit: Visit,
+    ) -> Response<Body> {
         let began = Instant::now();
-        let answered = self.authorised(headers).and_then(|()| route(method, uri.path()));
-        let cache = if matches!(answered, Ok(Route::File(_))) { "no-cache" } else { "no-store" };
-        let answered = match answered {
-            Ok(Route::File(asset)) => Ok(asset.response()),
-            Ok(Route::Counters) => self.counters(uri).await,
-            Ok(Route::Counter(name)) => self.counter(name, uri, now_ms).await,
-            Ok(Route::Status) => self.status(uri, now_ms).await,
-            Err(refused) => Err(refused),
+        let routed = route(method, uri.path());
+        let is_public = matches!(&routed, Ok(route) if route.is_public());
+        let admitted = if is_public { Ok(()) } else { self.login.admit(headers, visit) };
+        let answered = match (admitted, routed) {
+            (Err(QueryError::Unauthorized), Ok(Route::Page)) if !headers.contains_key(AUTHORIZATION) => {
+                Ok(Login::instead_of(uri))
+            }
+            (Err(refused), _) | (Ok(()), Err(refused)) => Err(refused),
+            (Ok(()), Ok(Route::Login)) if method == Method::POST => Ok(self.login.log_in(form, headers, visit)),
+            (Ok(()), Ok(Route::Login)) => Ok(self.login.form(uri)),
+            (Ok(()), Ok(Route::Logout)) => Ok(self.login.log_out(headers)),
+            (Ok(()), Ok(route)) => self.tell(&route, method, uri, headers, visit.now_ms).await,
         };
         let mut response = answered.unwrap_or_else(|refused| refused.response());
         for (name, value) in SECURITY_HEADERS {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+        response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         self.metrics.query_requests_total.with_label_values(&[response.status().as_str()]).inc();
         self.metrics.query_request_seconds.observe(began.elapsed().as_secs_f64());
         response
     }
 
-    fn authorised(&self, headers: &HeaderMap) -> Result<(), QueryError> {
-        let Some(token) = &self.token else { return Ok(()) };
-        let sent = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|v| v.split_once(' '));
-        match sent {
-            Some((scheme, sent))
-                if scheme.eq_ignore_ascii_case("bearer")
-                    && http::same_secret(token.expose_secret().as_bytes(), sent.trim().as_bytes()) =>
-            {
-                Ok(())
-            }
-            _ => Err(QueryError::Unauthorized),
+    /// Answers somebody who may know.
+    async fn tell(
+        &self,
+        route: &Route<'_>,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        now_ms: i64,
+    ) -> Result<Response<Body>, QueryError> {
+        match route {
+            Route::Page => Ok(assets::page(self.login.is_on())),
+            Route::File(asset) => Ok(asset.response()),
+            Route::Counters => self.counters(uri).await,
+            Route::Counter(name) => self.counter(name, uri, now_ms).await,
+            Route::Status => self.status(uri, now_ms).await,
+            Route::Live => self.live(method, uri, headers),
+            Route::Login | Route::Logout => Err(QueryError::Method),
         }
     }
 
@@ -127,6 +158,21 @@ impl Query {
         Ok(http::json(StatusCode::OK, &question.answer(&*self.store, &self.topic).await?))
     }
 
+    fn live(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Response<Body>, QueryError> {
+        let params = Params::parse(uri.query(), &["counter", "window"])?;
+        let name = params.get("counter").ok_or_else(|| QueryError::NoCounter(names_of(&self.counters)))?;
+        let (counter_place, counter) = counter_of(&self.counters, name)?;
+        let (window_place, _) = window_of(counter, params.get("window"))?;
+        let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+        let mut response = http::text(StatusCode::OK, "text/event-stream", "");
+        if method == Method::GET {
+            *response.body_mut() = self.live.read((counter_place, window_place), last);
+        }
+        // What is between must hand each event on as it comes.
+        response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+        Ok(response)
+    }
+
     async fn status(&self, uri: &Uri, now_ms: i64) -> Result<Response<Body>, QueryError> {
         Params::parse(uri.query(), &[])?;
         let partitions: Result<Partitions, StoreError> = Partitions::read(&*self.store, &self.topic).await;
@@ -136,21 +182,61 @@ impl Query {
 
 impl Handler for Query {
     async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
-        self.answer(request.method(), request.uri(), request.headers(), time::now_ms()).await
+        let (parts, body) = request.into_parts();
+        let peer = parts.extensions.get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(peer)| peer.ip());
+        let form = match (&parts.method, parts.uri.path()) {
+            (&Method::POST, "/login") => read_form(body).await,
+            _ => Ok(Bytes::new()),
+        };
+        let visit = Visit { peer, now_ms: time::now_ms() };
+        match form {
+            Ok(form) => self.answer(&parts.method, &parts.uri, &parts.headers, &form, visit).await,
+            Err(refused) => refused.response(),
+        }
+    }
+}
+
+/// What a form holds; one that does not come is empty.
+async fn read_form(body: Incoming) -> Result<Bytes, QueryError> {
+    let reading = Limited::new(body, MOST_FORM_BYTES).collect();
+    match tokio::time::timeout(FORM_PATIENCE, reading).await {
+        Ok(Ok(form)) => Ok(form.to_bytes()),
+        Ok(Err(e)) if e.is::<LengthLimitError>() => Err(QueryError::TooLarge),
+        Ok(Err(_)) | Err(_) => Ok(Bytes::new()),
+    }
+}
+
+impl Route<'_> {
+    /// Whether it is for those who are not logged in, too.
+    fn is_public(&self) -> bool {
+        match self {
+            Route::Login | Route::Logout => true,
+            Route::File(asset) => asset.is_public(),
+            _ => false,
+        }
     }
 }
 
 fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, QueryError> {
     let route = match path {
+        "/" => Route::Page,
+        "/login" => Route::Login,
+        "/logout" => Route::Logout,
         "/api/v1/counters" => Route::Counters,
         "/api/v1/status" => Route::Status,
+        "/api/v1/live" => Route::Live,
         _ => match (path.strip_prefix("/api/v1/counters/"), Asset::at(path)) {
             (Some(name), _) => Route::Counter(name),
             (None, Some(asset)) => Route::File(asset),
             (None, None) => return Err(QueryError::NoSuchPath(path.to_owned())),
         },
     };
-    if matches!(*method, Method::GET | Method::HEAD) { Ok(route) } else { Err(QueryError::Method) }
+    let allowed = match (method, &route) {
+        (&Method::GET | &Method::HEAD, Route::Logout) => false,
+        (&Method::POST, Route::Login | Route::Logout) => true,
+        (method, _) => matches!(*method, Method::GET | Method::HEAD),
+    };
+    if allowed { Ok(route) } else { Err(QueryError::Method) }
 }
 
 #[cfg(test)]

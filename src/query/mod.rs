@@ -10,6 +10,8 @@ mod config;
 mod counters;
 mod error;
 mod handler;
+mod live;
+mod login;
 mod monitor;
 mod params;
 mod partitions;

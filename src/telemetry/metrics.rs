@@ -137,9 +137,16 @@ catalogue! {
     /// 1 while a partition waits because too much is pending, by partition.
     partition_paused: IntGaugeVec("partition"),
     /// Requests that the query side answered, by status code.
-    query_requests_total: IntCounterVec("code", &["200", "400", "401", "404", "405", "500", "503"]),
+    query_requests_total: IntCounterVec("code", &["200", "303", "400", "401", "404", "405", "413", "429", "500", "503"]),
     /// Seconds that the query side took to answer.
     query_request_seconds: Histogram(INGEST_SECONDS),
+    /// Live pages that are connected at the moment.
+    live_streams: IntGauge,
+    /// Times that a live page read too slowly, and got a new snapshot for what it had missed.
+    live_slow_readers_total: IntCounter,
+    /// Tokens that readers sent, by what came of it: a log-in that succeeded, a wrong token, or one that was not
+    /// looked at because too many before it were wrong.
+    logins_total: IntCounterVec("result", &["accepted", "refused", "limited"]),
     /// 1, with the version of the program as a label.
     build_info: IntGaugeVec("version"),
 }
