@@ -42,6 +42,7 @@ const ASSETS: &[Asset] = assets! {
     "partitions.js": SCRIPT,
     "pickers.js": SCRIPT,
     "pipeline.js": SCRIPT,
+    "rates.js": SCRIPT,
     "series.js": SCRIPT,
     "tiles.js": SCRIPT,
     "style.css": STYLE,
