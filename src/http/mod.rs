@@ -4,6 +4,7 @@
 //! [`Handler`]'s business; this room knows no path and no role.
 
 mod body;
+mod patience;
 mod respond;
 mod secret;
 mod server;

@@ -1,3 +1,4 @@
+use super::patience::Patient;
 use super::{Body, error};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
@@ -32,11 +33,18 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Request line and headers together; more is answered with 431.
     pub max_header_bytes: usize,
+    /// Time in which a client must take something of an answer that waits for it.
+    pub read_patience: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { max_connections: 10_000, header_timeout: Duration::from_secs(10), max_header_bytes: 16 * 1024 }
+        Limits {
+            max_connections: 10_000,
+            header_timeout: Duration::from_secs(10),
+            max_header_bytes: 16 * 1024,
+            read_patience: Duration::from_secs(30),
+        }
     }
 }
 
@@ -136,7 +144,7 @@ async fn serve<H: Handler>(stream: TcpStream, limits: Limits, handler: Arc<H>, s
             .header_read_timeout(limits.header_timeout)
             .max_header_size(limits.max_header_bytes)
             .max_buf_size(READ_BUFFER_BYTES.max(limits.max_header_bytes))
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Patient::new(stream, limits.read_patience)), service)
     );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -113,6 +113,11 @@ impl Query {
             (Ok(()), Ok(Route::Logout)) => Ok(self.login.log_out(headers)),
             (Ok(()), Ok(route)) => self.tell(&route, method, uri, headers, visit.now_ms).await,
         };
+        self.finish(answered, began)
+    }
+
+    /// The answer with what all have in common.
+    fn finish(&self, answered: Result<Response<Body>, QueryError>, began: Instant) -> Response<Body> {
         let mut response = answered.unwrap_or_else(|refused| refused.response());
         for (name, value) in SECURITY_HEADERS {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -191,7 +196,7 @@ impl Handler for Query {
         let visit = Visit { peer, now_ms: time::now_ms() };
         match form {
             Ok(form) => self.answer(&parts.method, &parts.uri, &parts.headers, &form, visit).await,
-            Err(refused) => refused.response(),
+            Err(refused) => self.finish(Err(refused), Instant::now()),
         }
     }
 }

@@ -30,8 +30,9 @@ const live = new Live({
 });
 
 function tell(changes) {
+  const differs = Object.entries(changes).some(([name, value]) => state[name] !== value);
   Object.assign(state, changes);
-  notices();
+  if (differs) aging();
 }
 
 function open() {

@@ -53,7 +53,7 @@ export class Chart {
   columns() {
     const { buckets, selected } = this.data;
     const kind = (b) => (b.start === selected ? "selected" : b.partial ? "partial" : b.final ? "final" : "open");
-    return [buckets.map((b) => b.start), ...KINDS.map((k) => buckets.map((b) => (kind(b) === k ? b.total : null)))];
+    return [buckets.map((b) => b.start), ...KINDS.map((k) => buckets.map((b) => (kind(b) === k && b.total > 0 ? b.total : null)))];
   }
 
   scale() {
@@ -85,12 +85,12 @@ export class Chart {
     });
     const axis = { stroke: c.text, font: "12px system-ui, sans-serif", ticks: { show: false } };
     return {
-      width: this.host.clientWidth, height: this.host.clientHeight, legend: { show: false },
+      width: this.host.clientWidth, height: this.host.clientHeight, legend: { show: false }, padding: [10, 8, 0, 0],
       cursor: { y: false, points: { show: false }, drag: { x: false, y: false, setScale: false } },
       scales: { x: { time: true, auto: false }, y: { auto: false } },
       series: [{}, ...KINDS.map(series)],
       axes: [
-        { ...axis, grid: { show: false }, space: 70, values: (_, at) => this.times(at) },
+        { ...axis, grid: { show: false }, space: 70, size: 30, values: (_, at) => this.times(at) },
         { ...axis, grid: { stroke: c.line, width: 1 }, size: 54, incrs: INCREMENTS, space: 40, values: (_, at) => at.map((n) => short.format(n)) },
       ],
       hooks: { setCursor: [(plot) => this.onHover(this.data.buckets[plot.cursor.idx ?? -1]?.start ?? null)] },

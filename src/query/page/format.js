@@ -34,6 +34,8 @@ export function span(start, end) {
   return `${format.format(start * 1000)} – ${format.format(end * 1000)}`;
 }
 
+export const events = (n) => `${count.format(n)} ${n === 1 ? "event" : "events"}`;
+
 export function rate(perSecond) {
   if (perSecond === null) return "–";
   return perSecond > 0 && perSecond < 10 ? perSecond.toFixed(1) : count.format(Math.round(perSecond));

@@ -29,7 +29,7 @@ export function showPipeline(status, rates, trouble) {
     hop({
       name: "Ingest", state: rates.into === null || rates.into === 0 ? "idle" : "good",
       figure: rate(rates.into), unit: "events/s",
-      facts: [["into the log", rates.into === null ? "not known" : "measured at its end"]],
+      facts: [["measured at", "the log's end"]],
     }),
     hop({
       name: "Log", state: behind ? "warn" : "good", figure: short.format(lag?.records ?? 0), unit: "waiting",

@@ -2,7 +2,7 @@
 
 import { Chart } from "/assets/chart.js";
 import { $, cell, fill, row, say } from "/assets/dom.js";
-import { count, now, span } from "/assets/format.js";
+import { count, events, now, span } from "/assets/format.js";
 import { ask } from "/assets/live.js";
 
 const EVERY_MS = 30000;
@@ -39,7 +39,7 @@ export class Series {
     say("chart-title", `${counter.name}, events per ${window}`);
     this.chart.show({ buckets, from, to, selected });
     const sum = buckets.reduce((all, b) => all + b.total, 0);
-    $("chart").setAttribute("aria-label", `${count.format(sum)} events in ${buckets.length} windows of ${window}; arrow keys pick one, the table below holds all`);
+    $("chart").setAttribute("aria-label", `${events(sum)} in ${buckets.length} windows of ${window}; arrow keys pick one, the table below holds all`);
     $("follow").hidden = at === null;
     this.readout();
     this.table();
@@ -70,7 +70,7 @@ export class Series {
     const { buckets, selected, size } = this.shown;
     const bucket = buckets.find((b) => b.start === (this.hovered ?? selected));
     if (!bucket) return say("readout", buckets.length ? "\u00a0" : "No window of this range is kept.");
-    say("readout", `${span(bucket.start, bucket.start + size)}: ${count.format(bucket.total)} events, ${kind(bucket)}`);
+    say("readout", `${span(bucket.start, bucket.start + size)}: ${events(bucket.total)}, ${kind(bucket)}`);
   }
 
   table() {
