@@ -18,8 +18,11 @@ for patch in tests/mutants/*.patch; do
   if told=$(cargo test --quiet --manifest-path "$copy/Cargo.toml" --lib simulation::each_record 2>&1); then
     echo "$(basename "$patch" .patch): NOT FOUND"
     missed=1
+  elif seed=$(grep -m 1 '^seed' <<<"$told"); then
+    echo "$(basename "$patch" .patch): ${seed:0:120}"
   else
-    echo "$(basename "$patch" .patch): $(grep -m 1 '^seed' <<<"$told" | cut -c 1-120)"
+    echo "$(basename "$patch" .patch): NOT FOUND, but the simulator failed:"$'\n'"$told"
+    missed=1
   fi
 done
 exit "$missed"

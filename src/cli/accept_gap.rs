@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::counter::Counters;
 use crate::embedded::EmbeddedFile;
 use crate::query::Partitions;
-use crate::store::{self, CounterStore, EmbeddedStore, RedisStore, StoredPartition};
+use crate::store::{self, CounterStore, EmbeddedStore, PartitionState, RedisStore, StoredPartition};
 use anyhow::{Context, bail};
 use clap::Args;
 use std::process::ExitCode;
@@ -72,7 +72,8 @@ async fn wait(store: &dyn CounterStore, topic: &str, mut stopped: Vec<Stopped>) 
         let now = store.partitions(topic, &ids).await.context("cannot read the store")?;
         let mut now = now.into_iter();
         stopped.retain(|one| match now.next().flatten() {
-            Some(row) if row.condition.missing.is_none() && row.next_offset != one.next_offset => {
+            // A gap that leads to where the partition stands moves no offset.
+            Some(row) if row.condition.missing.is_none() && row.condition.state != PartitionState::Stopped => {
                 let (next, lost) = (row.next_offset.unwrap_or(0), row.ledger.lost);
                 say(&format!("partition {}: goes on, is at offset {next}; {lost} records lost so far", one.partition));
                 false

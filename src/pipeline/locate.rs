@@ -112,7 +112,7 @@ pub(super) fn is_another(print: &Fingerprint, record: &KeptRecord) -> bool {
 /// Where records are missing: how the log goes on behind them.
 async fn look_behind(shared: &Shared, handle: &Handle, one: &mut Located) -> Result<(), String> {
     let id = one.extent.partition;
-    let expected = shared.registry.look(id, |p| p.stored().is_some()).unwrap_or(false);
+    let expected = shared.registry.look(id, Partition::was_stored).unwrap_or(false);
     if matches!(one.start(expected), Start::At(_)) {
         return Ok(());
     }
@@ -142,7 +142,7 @@ fn settle(shared: &Shared, handle: &Handle, located: &[Located]) {
             let next = if has_room {
                 p.located(one, on_gap)
             } else {
-                p.held_up(shared.config.no_room());
+                p.held_up(one, shared.config.no_room());
                 Next::Nothing
             };
             let stopped = p.stopped().filter(|reason| before.as_deref() != Some(reason)).map(str::to_owned);

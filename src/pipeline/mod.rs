@@ -1,8 +1,10 @@
 //! From the log into the store: read, count, gather, flush.
 //!
-//! [`Partition`] decides everything about one partition and does no I/O. Around it, each with one job: a `worker`
-//! thread reads and counts, `locate` looks up where partitions start, `letters` stores dead letters, the `flusher`
-//! brings segments to the store, the `observer` asks where the log ends. They share the partitions in a `registry`.
+//! [`Partition`] decides everything about one partition and does no I/O; `start` has the rule of where it starts. Around
+//! it, each with one job: a `worker` thread reads and counts (a `reading` for each partition), `locate` looks up where
+//! partitions start, `letters` stores dead letters, the `flusher` brings segments to the store, the `observer` asks the
+//! log where it ends and whether it is the same, its `watchdog` tells what does not get on. They share the partitions in
+//! a `registry`.
 
 mod config;
 mod flusher;

@@ -159,11 +159,19 @@ async fn skip(shared: &Shared, handle: &Handle, quiet: &[(i32, Tail)]) -> Result
     if quiet.is_empty() {
         return Ok(());
     }
+    let ids: Vec<i32> = quiet.iter().map(|(id, _)| *id).collect();
+    // A leader that was just elected may hide its last records from readers; it does not say where it ends until then.
+    let shown = handle.extents(&ids).await?;
+    let is_shown = |(id, tail): &&(i32, Tail)| shown.iter().any(|e| e.partition == *id && tail.to <= e.end);
+    let quiet: Vec<&(i32, Tail)> = quiet.iter().filter(is_shown).collect();
+    if quiet.is_empty() {
+        return Ok(());
+    }
     let places: Vec<(i32, i64)> = quiet.iter().map(|(id, tail)| (*id, tail.from)).collect();
     let records = shared.log.first_records(&places).await.map_err(|e| e.to_string())?;
     // Only now: so much it still held when it was read.
-    let extents = handle.extents(&quiet.iter().map(|(id, _)| *id).collect::<Vec<i32>>()).await?;
-    for ((partition, tail), record) in quiet.iter().zip(records) {
+    let extents = handle.extents(&ids).await?;
+    for ((partition, tail), record) in quiet.into_iter().zip(records) {
         let extent = extents.iter().find(|extent| extent.partition == *partition);
         if extent.is_some_and(|extent| tail.is_empty(record.map(|record| record.offset), extent)) {
             let Tail { generation, from, to } = *tail;

@@ -74,6 +74,8 @@ pub struct Partition {
     phase: Phase,
     /// The store's `next_offset`, as far as we know.
     stored: Option<i64>,
+    /// It was there once, so a store without it has lost the counts.
+    was_stored: bool,
     /// Where counting began.
     start_offset: Option<i64>,
     /// The ledger as stored.
@@ -107,6 +109,7 @@ impl Partition {
             generation,
             phase: Phase::Locating,
             stored: None,
+            was_stored: false,
             start_offset: None,
             ledger: Ledger::default(),
             position: 0,
@@ -129,17 +132,9 @@ impl Partition {
         if !matches!(self.phase, Phase::Locating | Phase::Stopped { .. }) {
             return Next::Nothing;
         }
-        let expected = self.stored.is_some();
+        self.learn(located);
         let stored = located.stored.as_ref();
-        self.stored = stored.and_then(|s| s.next_offset);
-        self.position = self.stored.unwrap_or(0);
-        self.start_offset = stored.and_then(|s| s.start_offset);
-        self.ledger = stored.map(|s| s.ledger).unwrap_or_default();
-        self.watermark = stored.and_then(|s| s.watermark_ms).map_or(Watermark::NONE, Watermark::at);
-        self.newest = stored.and_then(|s| s.fingerprint);
-        let known_end = stored.and_then(|s| s.condition.high_watermark);
-        self.high_watermark = Some(located.extent.end);
-        match located.start(expected) {
+        match located.start(self.was_stored) {
             Start::At(offset) => {
                 self.anchor = self.anchor.filter(|record| located.counts(record)).or(self.newest);
                 self.runs_from(offset)
@@ -154,15 +149,29 @@ impl Partition {
             Start::Behind(missing) => {
                 if missing.in_another_log {
                     // It says how many records are lost with the log that was counted.
-                    self.high_watermark = known_end;
+                    self.high_watermark = stored.and_then(|s| s.condition.high_watermark);
                 }
                 self.stops(missing)
             }
         }
     }
 
+    fn learn(&mut self, located: &Located) {
+        let stored = located.stored.as_ref();
+        self.was_stored |= self.stored.is_some();
+        self.stored = stored.and_then(|s| s.next_offset);
+        self.position = self.stored.unwrap_or(0);
+        self.start_offset = stored.and_then(|s| s.start_offset);
+        self.ledger = stored.map(|s| s.ledger).unwrap_or_default();
+        self.watermark = stored.and_then(|s| s.watermark_ms).map_or(Watermark::NONE, Watermark::at);
+        self.newest = stored.and_then(|s| s.fingerprint);
+        self.high_watermark = Some(located.extent.end);
+    }
+
     fn runs_from(&mut self, offset: i64) -> Next {
         self.position = offset;
+        // A pause does not outlast the place: whoever starts it pauses it again if need be.
+        self.paused = None;
         self.phase = Phase::Running;
         Next::Start(offset)
     }
@@ -173,9 +182,10 @@ impl Partition {
         Next::Nothing
     }
 
-    /// It must not start now, for this reason; instead of [`Partition::located`].
-    pub fn held_up(&mut self, reason: String) {
+    /// It was located, but must not start now, for this reason; instead of [`Partition::located`].
+    pub fn held_up(&mut self, located: &Located, reason: String) {
         if matches!(self.phase, Phase::Locating | Phase::Stopped { .. }) {
+            self.learn(located);
             self.phase = Phase::Stopped { reason, missing: None };
             self.quiet = true;
         }
@@ -382,6 +392,11 @@ impl Partition {
     /// The store's offset, as far as we know.
     pub fn stored(&self) -> Option<i64> {
         self.stored
+    }
+
+    /// Whether the store must hold counts of it: it once did.
+    pub fn was_stored(&self) -> bool {
+        self.was_stored || self.stored.is_some()
     }
 
     /// What is left to read, while it reads.

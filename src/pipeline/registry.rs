@@ -37,7 +37,11 @@ impl Registry {
     pub(super) fn assign(&self, worker: usize, id: i32) {
         // Generations of different assignments must differ, and each counts up for itself.
         let generation = self.assignments.fetch_add(1, Ordering::Relaxed) << 32;
-        self.partitions.insert(id, Owned { worker, partition: Partition::assigned(id, generation) });
+        let owned = Owned { worker, partition: Partition::assigned(id, generation) };
+        // One that was lost may still have it: nobody flushes what that one left.
+        if let Some(left) = self.partitions.insert(id, owned) {
+            self.pending_cells.fetch_sub(left.partition.pending_cells(), Ordering::Relaxed);
+        }
     }
 
     /// A worker gives a partition up; `false` when it is not its own any more.
@@ -69,6 +73,11 @@ impl Registry {
     pub(super) fn merge(&self, at: &Place, batch: Segment, letters: &[i64], cap: usize) -> (Merged, bool) {
         let merged = self.update(at.partition, |p| (p.merge(at.generation, batch, letters, cap), p.has_full_segment()));
         merged.unwrap_or((Merged::Stale, false))
+    }
+
+    /// Whether what is read from this place would be merged.
+    pub(super) fn is_current(&self, at: &Place) -> bool {
+        self.look(at.partition, Partition::generation) == Some(at.generation)
     }
 
     /// What is to be flushed to a shard now: parts of at most about `cap` cells together, at least one if any is due.
@@ -188,5 +197,34 @@ impl Registry {
     /// The topic has that many partitions.
     pub(super) fn set_topic_partitions(&self, partitions: i32) {
         self.topic_partitions.store(partitions, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counter::Slot;
+    use crate::log::Extent;
+    use crate::pipeline::OnGap;
+    use crate::pipeline::start::Located;
+
+    #[test]
+    fn a_partition_that_another_worker_takes_leaves_no_cells_behind() {
+        let registry = Registry::default();
+        registry.assign(0, 3);
+        let located = Located::at(0, None, Extent { partition: 3, start: 0, end: 9, committed: None });
+        let generation = registry.update(3, |p| {
+            let _ = p.located(&located, OnGap::Stop);
+            p.generation()
+        });
+        let place = Place::of(&located, generation.unwrap(), 0, 0);
+        let mut batch = Segment::starting_at(0);
+        batch.consume(0);
+        batch.deltas.add(Slot { counter: 0, window: 0, start: 0 }, None, 1);
+        assert_eq!(registry.merge(&place, batch, &[], 10), (Merged::Accepted, false));
+        assert!(registry.is_current(&place) && registry.pending_cells() == 1);
+        registry.assign(1, 3);
+        assert!(!registry.is_current(&place));
+        assert_eq!(registry.pending_cells(), 0);
     }
 }

@@ -88,9 +88,11 @@ impl Located {
         Located { stored, extent, same_record: true, same_log: true, younger: None, resumes_ms: now_ms }
     }
 
-    /// The rule. `expected` says whether a segment of ours was based on a stored offset.
+    /// The rule. `expected` says whether the store once held an offset.
     pub fn start(&self, expected: bool) -> Start {
         let Extent { start, end, committed, .. } = self.extent;
+        // That it lost it is noted in the store itself, as long as nobody accepted that.
+        let expected = expected || self.stored.as_ref().is_some_and(|stored| stored.condition.missing.is_some());
         match self.next() {
             Some(next) if !self.same_record || !self.same_log || next > end => Start::Behind(self.another_log(next)),
             Some(next) if next < start => Start::Behind(self.trimmed(next)),
@@ -140,12 +142,14 @@ impl Located {
     /// The topic was made anew, or it was cut off below what was counted and written on.
     fn another_log(&self, next: i64) -> Missing {
         let Extent { partition, end, .. } = self.extent;
-        let old_end = self.stored.as_ref().and_then(|stored| stored.condition.high_watermark);
+        // The record that was counted last is of the log that is there, so the end that was noted is, too.
+        let unseen = self.same_record && next <= end;
+        let old_end = self.stored.as_ref().and_then(|stored| stored.condition.high_watermark).filter(|_| !unseen);
         let lost = old_end.map_or(0, |old_end| (old_end - next).max(0).unsigned_abs());
         let offsets = if lost == 0 { format!("{next}-") } else { format!("{next}-{}", old_end.unwrap_or(next) - 1) };
         // What is younger than the last record counted was not counted, whatever its offset.
         let (resume, certain) = match self.younger {
-            _ if self.same_record && next <= end => (next, false),
+            _ if unseen => (next, false),
             Some(younger) => (younger.min(end), true),
             None => (end, false),
         };
@@ -274,7 +278,9 @@ mod tests {
         let exchanged = Located { same_log: false, younger: Some(9), ..located(Some(8), 0, 10, None) };
         let missing = missing(&exchanged, true);
         assert!(!missing.is_passed(false, OnGap::Continue));
-        assert_eq!(crossed(&exchanged, &missing).to, 8);
+        let segment = crossed(&exchanged, &missing);
+        // It leads nowhere, so a repeated flush of it cannot be told: it must add nothing.
+        assert_eq!((segment.from, segment.to, segment.ledger.lost), (8, 8, 0));
     }
 
     #[test]
@@ -287,5 +293,9 @@ mod tests {
         assert!(missing.reason().contains("lost the counts"));
         let segment = crossed(&gap, &missing);
         assert_eq!((segment.from, segment.to, segment.gap.unwrap().start_offset), (0, 5, 0));
+        // Whoever comes next finds that nobody has accepted it.
+        let mut noted = gap;
+        noted.stored.as_mut().unwrap().condition.missing = Some(missing.offsets);
+        assert!(matches!(noted.start(false), Start::Behind(_)));
     }
 }

@@ -113,7 +113,9 @@ impl Worker {
         }
     }
 
-    fn start(&mut self, places: Vec<Place>) {
+    fn start(&mut self, mut places: Vec<Place>) {
+        // A place that was lost again meanwhile is looked up again: that order must not be undone by this one.
+        places.retain(|place| self.shared.registry.is_current(place));
         let positions: Vec<(i32, i64)> = places.iter().map(|p| (p.partition, p.read_from)).collect();
         if let Err(error) = self.handle.consumer.start(&positions) {
             self.shared.report_log_error("cannot start partitions; they are looked up again", &error.to_string());
@@ -223,6 +225,7 @@ impl Worker {
     /// Gives up what is settled, or has no more time.
     fn release(&mut self) {
         let Worker { shared, handle, leaving, .. } = self;
+        let before = leaving.len();
         leaving.retain(|group| {
             let settled = |id: &i32| shared.registry.is_settled_of(handle.index, *id);
             if Instant::now() < group.deadline && !group.partitions.iter().all(settled) {
@@ -231,6 +234,10 @@ impl Worker {
             give_up(shared, handle, &group.partitions);
             false
         });
+        if leaving.len() < before && self.paused.is_some() {
+            // Partitions that could not be started before the answer are read now.
+            self.pause_all(self.paused);
+        }
     }
 
     /// Pauses reading while too much waits for the store or the dead-letter topic. Polling goes on, and with it the
@@ -258,9 +265,13 @@ impl Worker {
         if reason.is_some() != self.paused.is_some() {
             tracing::info!(worker = self.handle.index, paused = reason.is_some(), reason, "back-pressure");
             self.paused = reason;
-            let ids: Vec<i32> = self.reading.iter().flatten().map(|r| r.place().partition).collect();
-            self.pause(&ids, reason);
+            self.pause_all(reason);
         }
+    }
+
+    fn pause_all(&self, reason: Option<&str>) {
+        let ids: Vec<i32> = self.reading.iter().flatten().map(|r| r.place().partition).collect();
+        self.pause(&ids, reason);
     }
 
     fn pause(&self, ids: &[i32], reason: Option<&str>) {
@@ -270,7 +281,7 @@ impl Worker {
             self.shared.report_log_error("cannot pause or resume", &error.to_string());
         }
         for id in ids {
-            self.shared.registry.update(*id, |p| p.pause(reason));
+            self.shared.registry.update_of(self.handle.index, *id, |p| p.pause(reason));
         }
     }
 }

@@ -138,3 +138,35 @@ fn a_displaced_partition_flushes_what_it_read_before_it_looks_again() {
     assert_eq!(partition.due(1).unwrap().segment.unwrap().to, 12);
     assert_eq!(partition.answered(Answer::Applied), Next::Locate);
 }
+
+#[test]
+fn a_partition_that_is_held_up_knows_what_is_stored_of_it() {
+    let mut partition = Partition::assigned(0, 1);
+    partition.held_up(&located(Some(10)), "no room".to_owned());
+    let part = partition.due(1).unwrap();
+    assert_eq!((part.expected, part.condition.reason.as_deref()), (Some(10), Some("no room")));
+    assert_eq!(partition.answered(Answer::Applied), Next::Nothing);
+    assert_eq!(partition.located(&located(Some(10)), OnGap::Stop), Next::Start(10));
+}
+
+#[test]
+fn a_store_that_lost_its_counts_is_not_taken_for_a_new_one_at_the_second_look() {
+    let mut partition = running(Some(10));
+    partition.tick();
+    partition.due(1).unwrap();
+    assert_eq!(partition.answered(Answer::Stored(None)), Next::Locate);
+    let emptied = Located { extent: Extent { partition: 0, start: 5, end: 100, committed: None }, ..located(None) };
+    for _ in 0..2 {
+        assert_eq!(partition.located(&emptied, OnGap::Stop), Next::Nothing);
+        assert!(partition.stopped().unwrap().contains("offsets 0-4"));
+    }
+}
+
+#[test]
+fn a_pause_does_not_outlast_the_place() {
+    let mut partition = running(Some(10));
+    partition.pause(Some("too much"));
+    assert_eq!(partition.displaced(), Next::Locate);
+    assert_eq!(partition.located(&located(Some(10)), OnGap::Stop), Next::Start(10));
+    assert!(!partition.is_paused());
+}

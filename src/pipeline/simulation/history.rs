@@ -1,5 +1,6 @@
 //! A history: a random world, random steps in it, and then an end without faults in which everything must get counted.
 
+use super::group::Consumer;
 use super::planted::Planted;
 use super::processor::Processor;
 use super::world::{Outside, Reply};
@@ -184,7 +185,7 @@ impl World {
         processor.is_some_and(|processor| processor.workers[worker].consumer.is_zombie)
     }
 
-    fn consumer(&mut self, (id, worker): (usize, usize)) -> Option<&mut super::group::Consumer> {
+    fn consumer(&mut self, (id, worker): (usize, usize)) -> Option<&mut Consumer> {
         let processor = self.processors.iter_mut().find(|processor| processor.id == id)?;
         Some(&mut processor.workers[worker].consumer)
     }
@@ -208,9 +209,9 @@ impl World {
             }
             Step::Wake => {
                 let zombie = members.into_iter().find(|member| self.is_zombie(*member));
-                zombie.and_then(|zombie| self.consumer(zombie)).into_iter().for_each(|consumer| consumer.lose());
+                zombie.and_then(|zombie| self.consumer(zombie)).into_iter().for_each(Consumer::lose);
             }
-            Step::Doubt => self.consumer(member).into_iter().for_each(|consumer| consumer.doubt()),
+            Step::Doubt => self.consumer(member).into_iter().for_each(Consumer::doubt),
             _ => {}
         }
     }
@@ -272,7 +273,7 @@ impl World {
         self.outside.tell(|| "the faults cease".into());
         for member in self.members() {
             if self.is_zombie(member) {
-                self.consumer(member).into_iter().for_each(|consumer| consumer.lose());
+                self.consumer(member).into_iter().for_each(Consumer::lose);
             }
         }
         while let Some(request) = self.outside.late.pop() {

@@ -147,7 +147,7 @@ impl Processor {
                     continue;
                 }
             };
-            for mut place in places {
+            for mut place in places.into_iter().filter(|place| self.registry.is_current(place)) {
                 if outside.planted == Some(Planted::HorizonNotReadAgain) {
                     place.read_from = place.offset;
                 }
@@ -293,7 +293,7 @@ impl Processor {
         for (one, look) in found {
             let id = one.extent.partition;
             let on_gap = outside.settings.on_gap;
-            let change = |p: &mut Partition| (p.stored().is_some(), p.located(one, on_gap), p.generation());
+            let change = |p: &mut Partition| (p.was_stored(), p.located(one, on_gap), p.generation());
             let Some((expected, next, generation)) = self.registry.update_of(worker, id, change) else {
                 continue;
             };

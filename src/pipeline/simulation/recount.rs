@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) const LATENESS_MS: i64 = 5_000;
 
-/// The counters of `settings::counters`, as a table: which kinds, by what, and (size, keep) in seconds.
+/// The counters of `world::COUNTERS`, as a table: which kinds, by what, and (size, keep) in seconds.
 type Rule = (&'static [&'static str], fn(&Event) -> String, &'static [(i64, i64)]);
 const RULES: [Rule; 2] = [
     (&["view", "click"], |event| event.serial.to_string(), &[(10, 60), (60, 100)]),
@@ -26,7 +26,7 @@ pub(super) fn check(topic: &Topic, id: i32, kept: &Kept, horizon: i64) -> Result
     let Some(stored) = &kept.stored else { return Ok(()) };
     let Some(next) = stored.next_offset else { return Ok(()) };
     let told = |what: String| format!("partition {id} at offset {next}: {what}");
-    let (counts, ledger, dead) = recount(topic, id, kept, horizon);
+    let Recounted { counts, ledger, dead } = recount(topic, id, kept, horizon);
     if kept.counts != counts {
         return Err(told(format!("counts differ\nstored    {:?}\nrecounted {counts:?}", kept.counts)));
     }
@@ -45,13 +45,17 @@ pub(super) fn check(topic: &Topic, id: i32, kept: &Kept, horizon: i64) -> Result
     watermark(topic, id, kept, next).map_err(told)
 }
 
-fn recount(
-    topic: &Topic,
-    id: i32,
-    kept: &Kept,
-    horizon: i64,
-) -> (BTreeMap<Cell, u64>, Ledger, BTreeSet<(i32, usize, i64)>) {
-    let (mut counts, mut ledger, mut dead) = (BTreeMap::new(), Ledger::default(), BTreeSet::new());
+/// What the pieces add up to.
+#[derive(Default)]
+struct Recounted {
+    counts: BTreeMap<Cell, u64>,
+    ledger: Ledger,
+    /// Dead letters: partition, log, offset.
+    dead: BTreeSet<(i32, usize, i64)>,
+}
+
+fn recount(topic: &Topic, id: i32, kept: &Kept, horizon: i64) -> Recounted {
+    let Recounted { mut counts, mut ledger, mut dead } = Recounted::default();
     for piece in &kept.pieces {
         if let Some(lost) = piece.gap {
             ledger.lost += lost;
@@ -79,7 +83,7 @@ fn recount(
             }
         }
     }
-    (counts, ledger, dead)
+    Recounted { counts, ledger, dead }
 }
 
 /// A reader under whom the log was exchanged remembers ids of either log, so a repeated id may count or not. An event

@@ -162,7 +162,7 @@ impl Outside {
             let (Some(record), Some(log)) = (self.differs(one, last), self.differs(one, anchor)) else { return false };
             (one.same_record, one.same_log) = (!record, !log);
         }
-        let expected = registry.look(id, |p| p.stored().is_some()).unwrap_or(false);
+        let expected = registry.look(id, Partition::was_stored).unwrap_or(false);
         if let Start::At(_) = one.start(expected) {
             return true;
         }
