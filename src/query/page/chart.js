@@ -5,6 +5,8 @@ import { day, minute, short } from "/assets/format.js";
 const { uPlot } = globalThis;
 const KINDS = ["final", "open", "partial", "selected"];
 const INCREMENTS = [1, 2, 5].flatMap((n) => [...Array(16).keys()].map((power) => n * 10 ** power)).sort((a, b) => a - b);
+// Labels are times of the day without seconds, so no two stand within a minute.
+const TIMES = [60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
 
 function colours() {
   const style = getComputedStyle(document.documentElement);
@@ -85,12 +87,12 @@ export class Chart {
     });
     const axis = { stroke: c.text, font: "12px system-ui, sans-serif", ticks: { show: false } };
     return {
-      width: this.host.clientWidth, height: this.host.clientHeight, legend: { show: false }, padding: [10, 8, 0, 0],
+      width: this.host.clientWidth, height: this.host.clientHeight, legend: { show: false }, padding: [10, 18, 0, 0],
       cursor: { y: false, points: { show: false }, drag: { x: false, y: false, setScale: false } },
       scales: { x: { time: true, auto: false }, y: { auto: false } },
       series: [{}, ...KINDS.map(series)],
       axes: [
-        { ...axis, grid: { show: false }, space: 70, size: 30, values: (_, at) => this.times(at) },
+        { ...axis, grid: { show: false }, space: 70, size: 30, incrs: TIMES, values: (_, at) => this.times(at) },
         { ...axis, grid: { stroke: c.line, width: 1 }, size: 54, incrs: INCREMENTS, space: 40, values: (_, at) => at.map((n) => short.format(n)) },
       ],
       hooks: { setCursor: [(plot) => this.onHover(this.data.buckets[plot.cursor.idx ?? -1]?.start ?? null)] },

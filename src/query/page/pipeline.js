@@ -29,11 +29,11 @@ export function showPipeline(status, rates, trouble) {
     hop({
       name: "Ingest", state: rates.into === null || rates.into === 0 ? "idle" : "good",
       figure: rate(rates.into), unit: "events/s",
-      facts: [["measured at", "the log's end"]],
+      facts: [["seen at", "log's end"]],
     }),
     hop({
       name: "Log", state: behind ? "warn" : "good", figure: short.format(lag?.records ?? 0), unit: "waiting",
-      facts: [number("records ever", ends), ["partitions", count.format(partitions.length)], number("lost", some("lost"), true)],
+      facts: [number("records", ends), ["partitions", count.format(partitions.length)], number("lost", some("lost"), true)],
     }),
     hop({
       name: "Processor", state: stopped ? "bad" : paused || behind || stale ? "warn" : "good",
