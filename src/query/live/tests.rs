@@ -76,6 +76,9 @@ async fn a_reader_gets_everything_and_then_what_changes() {
     assert_eq!((&delta["buckets"][0]["start"], &delta["buckets"][0]["total"]), (&window.into(), &7.into()));
     assert_eq!(delta["keys"]["keys"][0]["key"], "/b");
     assert!(delta.get("status").is_none(), "{delta}");
+    fake.buckets.lock().unwrap().clear();
+    let (_, delta) = until(&mut body, "delta", |delta| delta.get("keys").is_some()).await;
+    assert_eq!((&delta["keys"], &delta["buckets"][0]["total"]), (&Value::Null, &0.into()));
 }
 
 #[tokio::test]

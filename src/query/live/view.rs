@@ -44,8 +44,9 @@ struct Delta<'a> {
     status: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     buckets: Vec<&'a Bucket>,
+    /// Null when there are none any more.
     #[serde(skip_serializing_if = "Option::is_none")]
-    keys: Option<&'a TopKeys>,
+    keys: Option<Option<&'a TopKeys>>,
 }
 
 impl View {
@@ -98,7 +99,7 @@ impl View {
             first: self.buckets.first().map(|bucket| bucket.start),
             status: if self.status == before.status { None } else { serde_json::from_str(&self.status).ok() },
             buckets: self.buckets.iter().filter(changed).collect(),
-            keys: if self.keys == before.keys { None } else { self.keys.as_ref() },
+            keys: (self.keys != before.keys).then_some(self.keys.as_ref()),
         })
     }
 }

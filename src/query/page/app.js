@@ -36,7 +36,7 @@ function tell(changes) {
 }
 
 function open() {
-  if (state.paused || !pickers.counter) return;
+  if (state.paused || document.hidden || !pickers.counter) return;
   live.open(pickers.counter.name, pickers.window);
 }
 
@@ -77,6 +77,9 @@ $("pause").addEventListener("click", () => {
   else open();
   notices();
 });
+
+// A browser keeps few connections to one place open: a page that nobody sees lets go of its own.
+document.addEventListener("visibilitychange", () => (document.hidden ? live.close() : open()));
 
 async function start() {
   try {

@@ -9,6 +9,7 @@ const EVERY_MS = 5000;
 
 export class Keys {
   constructor() {
+    this.series = null;
     this.asked = null;
     this.askedAt = 0;
     this.found = null;
@@ -24,11 +25,12 @@ export class Keys {
     }
     const start = at ?? newest?.start ?? null;
     if (start === null) return this.draw(null, { counter, size, filter });
-    const what = JSON.stringify([counter.name, window, start, filter !== ""]);
+    const series = `${counter.name} ${window}`, what = JSON.stringify([series, start, filter !== ""]);
+    // The keys of another window of the same counter stay until the new ones are there.
+    if (series !== this.series) [this.series, this.found] = [series, null];
     if (what !== this.asked || Date.now() - this.askedAt > EVERY_MS) {
-      if (what.slice(0, -6) !== this.asked?.slice(0, -6)) this.found = null;
       [this.asked, this.askedAt] = [what, Date.now()];
-      this.ask(counter.name, window, start, size, filter ? MOST : FOUND).then(again, () => again());
+      this.ask(counter.name, window, start, size, filter ? MOST : FOUND).then(again);
     }
     this.draw(this.found, { counter, size, filter });
   }

@@ -90,7 +90,7 @@ export class Live {
     for (const bucket of changed.buckets ?? []) view.buckets.set(bucket.start, bucket);
     for (const start of view.buckets.keys()) if (start < changed.first) view.buckets.delete(start);
     if (changed.status) view.status = changed.status;
-    if (changed.keys) view.keys = changed.keys;
+    if (changed.keys !== undefined) view.keys = changed.keys;
     this.tell(changed.now);
   }
 
