@@ -4,14 +4,17 @@
 //! [`Handler`]'s business; this room knows no path and no role.
 
 mod body;
+mod patience;
+mod receive;
 mod respond;
 mod secret;
 mod server;
 
 pub use body::Body;
+pub use receive::{Unreceived, discard, receive};
 pub use respond::{error, json, text};
 pub use secret::same_secret;
-pub use server::{Handler, Limits, Server};
+pub use server::{Handler, Limits, Peer, Server};
 
 use std::net::SocketAddr;
 

@@ -1,10 +1,9 @@
 use super::batch::{Batch, Fault, Taking};
 use super::body::{Format, split};
 use super::in_flight::InFlight;
-use super::receive::{discard, receive};
 use super::reject::Reject;
 use super::{Config, cors};
-use crate::http::{self, Body, Handler};
+use crate::http::{self, Body, Handler, discard, receive};
 use crate::log::{EventLog, LogError};
 use crate::telemetry::{Metrics, TRACEPARENT, TraceParent};
 use bytes::Bytes;
@@ -106,7 +105,7 @@ impl Ingest {
             return Err(Reject::ContentEncoding);
         }
         let mut held = self.in_flight.begin();
-        let body = receive(body, self.config.max_body.0, self.config.body_timeout, &mut held).await?;
+        let body = receive(body, self.config.max_body.0, self.config.body_timeout, |bytes| held.take(bytes)).await?;
         let batch = self.read(&body, format, now_ms(), trace)?;
         self.store(batch, trace).await
     }

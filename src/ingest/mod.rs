@@ -1,6 +1,6 @@
 //! Events come in over HTTP: `POST /events`.
 //!
-//! A request is received within its limits (`receive`), split into events (`body`), each is read, completed and
+//! A request is received within its limits (`http`), split into events (`body`), each is read, completed and
 //! keyed (`batch`), and the good ones are appended to the log. The answer comes after the log's acknowledgement
 //! and names each event that was not taken. A 2xx therefore means that the events are durable; anything else claims
 //! nothing, and the same event may be sent again with the same id.
@@ -13,7 +13,6 @@ mod config;
 mod cors;
 mod handler;
 mod in_flight;
-mod receive;
 mod reject;
 #[cfg(test)]
 mod tests;

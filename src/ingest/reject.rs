@@ -1,5 +1,5 @@
 use super::batch::Fault;
-use crate::http::{self, Body};
+use crate::http::{self, Body, Unreceived};
 use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -73,6 +73,17 @@ struct Counts<'a> {
     rejected: usize,
     event_ids: [&'a str; 0],
     errors: &'a [Fault],
+}
+
+impl From<Unreceived> for Reject {
+    fn from(why: Unreceived) -> Reject {
+        match why {
+            Unreceived::TooLarge(most) => Reject::BodyTooLarge(most),
+            Unreceived::TimedOut(within) => Reject::TimedOut(within),
+            Unreceived::BrokeOff(why) => Reject::BrokeOff(why),
+            Unreceived::NoRoom => Reject::Busy,
+        }
+    }
 }
 
 impl Reject {

@@ -2,9 +2,10 @@ use super::QueryError;
 use super::counters::since;
 use super::params::Params;
 use super::partitions::Partitions;
+use super::starts::{AHEAD_MS, Starts};
 use super::time::{Range, seconds};
 use crate::counter::{Counter, Counters};
-use crate::store::{CounterStore, Keys, Read, StoredBucket};
+use crate::store::{CounterStore, Keys, Read, StoreError, StoredBucket};
 use crate::window::Window;
 use serde::Serialize;
 
@@ -13,8 +14,6 @@ pub(super) const MOST_CELLS: u64 = 1_000_000;
 /// Keys of a bucket in the answer, unless the question says how many.
 const DEFAULT_TOP: usize = 20;
 const MOST_TOP: usize = 10_000;
-/// Buckets that begin later than this after now hold nothing: the processors let no event in there.
-const AHEAD_MS: i64 = 60_000;
 
 /// What may be asked about a counter.
 pub(super) const PARAMETERS: &[&str] = &["window", "from", "to", "top", "key"];
@@ -38,21 +37,25 @@ pub(super) struct Answer<'a> {
     data_as_of: Option<f64>,
     complete_until: Option<f64>,
     buckets: Vec<Bucket>,
+    /// Whether only a late event can still change it: all is final, and no retention cuts the range.
+    #[serde(skip)]
+    settled: bool,
 }
 
-#[derive(Debug, Serialize)]
-struct Bucket {
-    start: i64,
+/// One window of the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Bucket {
+    pub(super) start: i64,
     end: i64,
     #[serde(rename = "final")]
-    is_final: bool,
-    partial: bool,
-    total: u64,
+    pub(super) is_final: bool,
+    pub(super) partial: bool,
+    pub(super) total: u64,
     other: u64,
     keys: Vec<Key>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Key {
     key: String,
     count: u64,
@@ -66,20 +69,12 @@ impl<'a> Question<'a> {
         params: &'a Params,
         now_ms: i64,
     ) -> Result<Question<'a>, QueryError> {
-        let (_, counter) = counters.named(name).ok_or_else(|| QueryError::UnknownCounter {
-            name: name.to_owned(),
-            known: counters.iter().map(Counter::name).collect::<Vec<_>>().join(", "),
-        })?;
-        let window = match params.get("window") {
-            None => smallest(counter),
-            Some(label) => counter.window(label).map(|(_, window)| window),
-        };
-        let window = window.ok_or_else(|| QueryError::UnknownWindow {
-            counter: name.to_owned(),
-            window: params.get("window").unwrap_or_default().to_owned(),
-            known: counter.windows().iter().map(Window::label).collect::<Vec<_>>().join(", "),
-        })?;
+        let (_, counter) = counter_of(counters, name)?;
+        let (_, window) = window_of(counter, params.get("window"))?;
         let range = Range::parse(params.get("from"), params.get("to"), now_ms)?;
+        if range.from.saturating_mul(1_000) > now_ms.saturating_add(AHEAD_MS) {
+            return Err(QueryError::Future);
+        }
         let top = params.get("top").map_or(Ok(DEFAULT_TOP), top)?;
         let key = params.get("key");
         if key.is_some() && counter.by().is_empty() {
@@ -88,17 +83,24 @@ impl<'a> Question<'a> {
         Ok(Question { counter, window, range, top, key, now_ms })
     }
 
+    /// The question for the totals of the last `span_s` seconds.
+    pub(super) fn totals(counter: &'a Counter, window: &'a Window, span_s: i64, now_ms: i64) -> Question<'a> {
+        let now_s = now_ms.div_euclid(1_000);
+        let range = Range { from: now_s - span_s, to: now_s + 1 };
+        Question { counter, window, range, top: 0, key: None, now_ms }
+    }
+
     /// How many counts the answer takes to read, or why that is too much.
     pub(super) async fn cost(&self, store: &dyn CounterStore) -> Result<u64, QueryError> {
         // By arithmetic first: a range of years must not become a list before it is refused.
-        let buckets = self.bucket_count(self.window);
+        let buckets = self.starts().count();
         if buckets > MOST_CELLS {
             return Err(self.too_much(buckets));
         }
         if self.keys() != Keys::All || buckets == 0 {
             return Ok(buckets);
         }
-        let cells = store.key_count(self.counter.name(), self.window.label(), &self.starts()).await?;
+        let cells = store.key_count(self.counter.name(), self.window.label(), &self.starts().list()).await?;
         if cells > MOST_CELLS { Err(self.too_much(cells)) } else { Ok(cells.max(buckets)) }
     }
 
@@ -107,9 +109,27 @@ impl<'a> Question<'a> {
         // Watermarks before counts, so that no bucket is called final with a count from before that.
         let partitions = Partitions::read(store, topic).await?;
         let since = since(&store.counters().await?, self.counter.name());
+        let buckets = self.buckets(store, &partitions, since).await?;
+        Ok(Answer {
+            counter: self.counter.name(),
+            window: self.window.label(),
+            data_as_of: partitions.data_as_of_ms().map(seconds),
+            complete_until: partitions.complete_until_ms().map(seconds),
+            settled: !buckets.is_empty() && buckets.iter().all(|b| b.is_final) && self.starts().is_whole(),
+            buckets,
+        })
+    }
+
+    /// Reads the buckets. What is known of the partitions, and since when the counter counts, was read before.
+    pub(super) async fn buckets(
+        &self,
+        store: &dyn CounterStore,
+        partitions: &Partitions,
+        since: Option<i64>,
+    ) -> Result<Vec<Bucket>, StoreError> {
         let complete_until_ms = partitions.complete_until_ms();
         let (counter, window) = (self.counter.name().to_owned(), self.window.label().to_owned());
-        let read = Read { counter, window, starts: self.starts(), keys: self.keys() };
+        let read = Read { counter, window, starts: self.starts().list(), keys: self.keys() };
         let stored = if read.starts.is_empty() { Vec::new() } else { store.read(&read).await? };
         let buckets = read.starts.iter().zip(stored).map(|(start, stored)| {
             let end = self.window.end_of(*start);
@@ -124,13 +144,7 @@ impl<'a> Question<'a> {
                 keys: self.ranked(stored),
             }
         });
-        Ok(Answer {
-            counter: self.counter.name(),
-            window: self.window.label(),
-            data_as_of: partitions.data_as_of_ms().map(seconds),
-            complete_until: complete_until_ms.map(seconds),
-            buckets: buckets.collect(),
-        })
+        Ok(buckets.collect())
     }
 
     fn keys(&self) -> Keys {
@@ -156,35 +170,15 @@ impl<'a> Question<'a> {
         keys
     }
 
-    /// The first start and the end (exclusive) of the starts that are answered: in range, kept, not in the future.
-    fn bounds(&self, window: &Window) -> (i64, i64) {
-        let size = window.size_s();
-        let aligned = self.range.from.div_euclid(size) * size;
-        let oldest_kept = window.start_of(self.now_ms - (size + window.keep_s()) * 1_000) + size;
-        let latest = (self.now_ms + AHEAD_MS).div_euclid(1_000) + 1;
-        (aligned.max(oldest_kept), self.range.to.min(latest))
-    }
-
-    fn bucket_count(&self, window: &Window) -> u64 {
-        let (first, end) = self.bounds(window);
-        let size = window.size_s();
-        u64::try_from((end - first + size - 1).div_euclid(size)).unwrap_or(0)
-    }
-
-    fn starts(&self) -> Vec<i64> {
-        let (first, end) = self.bounds(self.window);
-        let mut starts = Vec::new();
-        let mut start = first;
-        while start < end {
-            starts.push(start);
-            start += self.window.size_s();
-        }
-        starts
+    fn starts(&self) -> Starts {
+        Starts::kept(self.window, self.range.from, self.range.to, self.now_ms)
     }
 
     fn too_much(&self, cells: u64) -> QueryError {
         let coarser = self.counter.windows().iter().filter(|w| w.size_s() > self.window.size_s());
-        let fitting = coarser.filter(|w| self.bucket_count(w) <= MOST_CELLS).min_by_key(|w| w.size_s());
+        let fitting = coarser
+            .filter(|w| Starts::kept(w, self.range.from, self.range.to, self.now_ms).count() <= MOST_CELLS)
+            .min_by_key(|w| w.size_s());
         let hint = match fitting {
             Some(window) => format!("ask for window={}, or for a shorter range", window.label()),
             None => "ask for a shorter range".to_owned(),
@@ -193,8 +187,39 @@ impl<'a> Question<'a> {
     }
 }
 
-fn smallest(counter: &Counter) -> Option<&Window> {
-    counter.windows().iter().min_by_key(|window| window.size_s())
+/// What else may be asked for: the nearest name, or all of them.
+fn nearest(counters: &Counters, name: &str) -> String {
+    let names = || counters.iter().map(Counter::name);
+    // A name of any length may be asked for, and comparing takes as long as both are.
+    let near = names().filter(|known| known.len().abs_diff(name.len()) <= 2);
+    let near = near.map(|known| (strsim::damerau_levenshtein(name, known), known)).min();
+    match near {
+        Some((distance, nearest)) if distance <= 2 => format!("did you mean `{nearest}`?"),
+        _ => format!("the configured ones are {}", names_of(counters)),
+    }
+}
+
+/// The counter of that name, and its place.
+pub(super) fn counter_of<'a>(counters: &'a Counters, name: &str) -> Result<(usize, &'a Counter), QueryError> {
+    counters.named(name).ok_or_else(|| QueryError::UnknownCounter { name: name.to_owned(), hint: nearest(counters, name) })
+}
+
+/// The names of all counters, for an error.
+pub(super) fn names_of(counters: &Counters) -> String {
+    counters.iter().map(Counter::name).collect::<Vec<_>>().join(", ")
+}
+
+/// The window of that size, else the smallest, and its place.
+pub(super) fn window_of<'a>(counter: &'a Counter, label: Option<&str>) -> Result<(usize, &'a Window), QueryError> {
+    let window = match label {
+        None => counter.windows().iter().enumerate().min_by_key(|(_, window)| window.size_s()),
+        Some(label) => counter.window(label),
+    };
+    window.ok_or_else(|| QueryError::UnknownWindow {
+        counter: counter.name().to_owned(),
+        window: label.unwrap_or_default().to_owned(),
+        known: counter.windows().iter().map(Window::label).collect::<Vec<_>>().join(", "),
+    })
 }
 
 fn top(text: &str) -> Result<usize, QueryError> {
@@ -202,5 +227,7 @@ fn top(text: &str) -> Result<usize, QueryError> {
     top.ok_or_else(|| QueryError::Top(text.to_owned()))
 }
 
+mod csv;
+mod represent;
 #[cfg(test)]
 mod tests;

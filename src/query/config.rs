@@ -1,4 +1,4 @@
-use super::QueryError;
+use super::{QueryError, cors};
 use crate::http::{Limits, is_public};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -19,6 +19,8 @@ pub struct Config {
     pub token_file: Option<PathBuf>,
     /// Connections at a time. A reader needs one or a few, so a small number does.
     pub max_connections: usize,
+    /// Origins of other sites whose scripts may read, like `https://app.example.com`. They still need the token.
+    pub allowed_origins: Vec<String>,
 }
 
 impl Default for Config {
@@ -29,6 +31,7 @@ impl Default for Config {
             token: None,
             token_file: None,
             max_connections: 1_000,
+            allowed_origins: Vec::new(),
         }
     }
 }
@@ -37,8 +40,12 @@ impl Config {
     /// Checks that the counts are not public by accident. Reads no file.
     ///
     /// # Errors
-    /// When others can reach the listener and neither a token nor `open` says that they may, or a token is unusable.
+    /// When others can reach the listener and neither a token nor `open` says that they may, a token is unusable, or an
+    /// origin is none.
     pub fn validate(&self) -> Result<(), QueryError> {
+        if let Some(wrong) = self.allowed_origins.iter().find(|origin| !cors::is_origin(origin)) {
+            return Err(QueryError::Origin(wrong.clone()));
+        }
         match (&self.token, &self.token_file) {
             (Some(_), Some(_)) => Err(QueryError::TwoTokens),
             (Some(token), None) => usable(token),

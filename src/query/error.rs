@@ -1,3 +1,4 @@
+use super::remote_read::Refused;
 use crate::http::{self, Body};
 use crate::store::StoreError;
 use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -28,15 +29,36 @@ pub enum QueryError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// An origin that no browser sends.
+    #[error(
+        "query.allowed_origins: `{0}` is not an origin: write it like \"https://app.example.com\" or \
+         \"http://localhost:3000\", without a path"
+    )]
+    Origin(String),
     /// The request carries no token, or a wrong one.
-    #[error("this needs the header `Authorization: Bearer …` with the query token")]
+    #[error("this needs the header `Authorization: Bearer …` with the query token, or a log-in at /login")]
     Unauthorized,
+    /// Too many wrong tokens came from that address; none is looked at for a while.
+    #[error("too many wrong tokens came from this address: try again in {wait_s} s")]
+    TooManyWrongTokens {
+        /// Until a token is looked at again.
+        wait_s: i64,
+    },
+    /// Something that is sent to be read, and is too large for that.
+    #[error("this is too large for a log-in")]
+    TooLarge,
+    /// The live view needs a counter.
+    #[error("`counter` is missing: name one of {0}")]
+    NoCounter(String),
     /// Nothing is served there.
-    #[error("nothing is served at `{0}`: try /, /api/v1/counters, /api/v1/counters/NAME or /api/v1/status")]
+    #[error(
+        "nothing is served at `{0}`: try /, /api/v1/counters, /api/v1/counters/NAME, /api/v1/status, /api/v1/live or \
+         /openapi.json"
+    )]
     NoSuchPath(String),
-    /// The path exists, but only to be read.
-    #[error("this can only be read: use GET")]
-    Method,
+    /// The path exists, but takes other methods.
+    #[error("this takes {0}")]
+    Method(&'static str),
     /// A part of the query string is not text.
     #[error("`{0}` is not UTF-8 once its % escapes are decoded")]
     NotUtf8(String),
@@ -52,12 +74,12 @@ pub enum QueryError {
     #[error("parameter `{0}` is given twice")]
     Twice(&'static str),
     /// There is no such counter.
-    #[error("unknown counter `{name}`: the configured ones are {known}")]
+    #[error("unknown counter `{name}`: {hint}")]
     UnknownCounter {
         /// As the client wrote it.
         name: String,
-        /// The names that exist.
-        known: String,
+        /// The nearest name, or the names that exist.
+        hint: String,
     },
     /// The counter has no such window.
     #[error("counter `{counter}` has no window `{window}`: it has {known}")]
@@ -91,6 +113,9 @@ pub enum QueryError {
     /// The range ends before it begins.
     #[error("the range ends before it begins: `from` must not be later than `to` (which is now unless given)")]
     Backwards,
+    /// The range begins where nothing can be yet.
+    #[error("the range begins in the future: `from` must not be later than a minute from now")]
+    Future,
     /// Not a number of keys.
     #[error("`{0}` is not a number of keys: `top` is from 0 to 10000")]
     Top(String),
@@ -107,6 +132,9 @@ pub enum QueryError {
         /// What to ask instead.
         hint: String,
     },
+    /// A remote read that is not answered.
+    #[error(transparent)]
+    RemoteRead(#[from] Refused),
     /// The store does not answer.
     #[error("the counts cannot be read at the moment: {0}")]
     Store(#[from] StoreError),
@@ -116,20 +144,27 @@ impl QueryError {
     /// What the client is told. Errors of the configuration never come so far.
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            QueryError::Public(_) | QueryError::TwoTokens | QueryError::Token | QueryError::TokenFile { .. } => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            QueryError::Public(_)
+            | QueryError::TwoTokens
+            | QueryError::Token
+            | QueryError::TokenFile { .. }
+            | QueryError::Origin(_) => StatusCode::INTERNAL_SERVER_ERROR,
             QueryError::Unauthorized => StatusCode::UNAUTHORIZED,
+            QueryError::TooManyWrongTokens { .. } => StatusCode::TOO_MANY_REQUESTS,
+            QueryError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             QueryError::NoSuchPath(_) | QueryError::UnknownCounter { .. } => StatusCode::NOT_FOUND,
-            QueryError::Method => StatusCode::METHOD_NOT_ALLOWED,
+            QueryError::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            QueryError::RemoteRead(refused) => refused.status(),
             QueryError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
-            QueryError::NotUtf8(_)
+            QueryError::NoCounter(_)
+            | QueryError::NotUtf8(_)
             | QueryError::UnknownParameter { .. }
             | QueryError::Twice(_)
             | QueryError::UnknownWindow { .. }
             | QueryError::Time { .. }
             | QueryError::TooFar { .. }
             | QueryError::Backwards
+            | QueryError::Future
             | QueryError::Top(_)
             | QueryError::NoKeys(_)
             | QueryError::TooMuch { .. } => StatusCode::BAD_REQUEST,
@@ -143,9 +178,19 @@ impl QueryError {
             QueryError::Twice(name) => Some(name),
             QueryError::Time { parameter, .. } | QueryError::TooFar { parameter, .. } => Some(parameter),
             QueryError::UnknownWindow { .. } | QueryError::TooMuch { .. } => Some("window"),
-            QueryError::Backwards => Some("from"),
+            QueryError::Backwards | QueryError::Future => Some("from"),
+            QueryError::NoCounter(_) => Some("counter"),
             QueryError::Top(_) => Some("top"),
             QueryError::NoKeys(_) => Some("key"),
+            _ => None,
+        }
+    }
+
+    /// When it is worth trying again.
+    pub(super) fn retry_after(&self) -> Option<HeaderValue> {
+        match self {
+            QueryError::Store(_) => Some(HeaderValue::from_static("1")),
+            QueryError::TooManyWrongTokens { wait_s } => Some(HeaderValue::from(*wait_s)),
             _ => None,
         }
     }
@@ -155,10 +200,12 @@ impl QueryError {
         let mut response = http::error(self.status(), &self.to_string(), self.field());
         let header = match self {
             QueryError::Unauthorized => Some((WWW_AUTHENTICATE, "Bearer realm=\"streamgauge\"")),
-            QueryError::Method => Some((ALLOW, "GET, HEAD")),
-            QueryError::Store(_) => Some((RETRY_AFTER, "1")),
+            QueryError::Method(allowed) => Some((ALLOW, *allowed)),
             _ => None,
         };
+        if let Some(after) = self.retry_after() {
+            response.headers_mut().insert(RETRY_AFTER, after);
+        }
         if let Some((name, value)) = header {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
         }

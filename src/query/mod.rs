@@ -7,12 +7,17 @@
 mod assets;
 mod buckets;
 mod config;
+mod cors;
 mod counters;
 mod error;
 mod handler;
+mod live;
+mod login;
 mod monitor;
 mod params;
 mod partitions;
+mod remote_read;
+mod starts;
 mod status;
 mod time;
 
@@ -23,3 +28,4 @@ pub use config::Config;
 pub use error::QueryError;
 pub use handler::Query;
 pub use partitions::Partitions;
+pub use remote_read::SERIES;

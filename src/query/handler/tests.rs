@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::sync::atomic::Ordering;
 
 const NOW_MS: i64 = 1_760_000_005_000;
+const VISIT: Visit = Visit { peer: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), now_ms: NOW_MS };
 
 fn query(toml: &str, store: &Arc<Fake>) -> Query {
     let counters = Arc::new(Counters::new(default_specs()).unwrap());
@@ -21,11 +22,11 @@ fn open() -> Query {
 }
 
 async fn send(query: &Query, method: Method, uri: &str, authorization: Option<&str>) -> Response<Body> {
-    let mut headers = HeaderMap::new();
+    let mut request = Request::builder().method(method).uri(uri);
     if let Some(value) = authorization {
-        headers.insert(AUTHORIZATION, value.parse().unwrap());
+        request = request.header(AUTHORIZATION, value);
     }
-    query.answer(&method, &uri.parse().unwrap(), &headers, NOW_MS).await
+    query.answer(request.body(Body::empty()).unwrap(), VISIT).await
 }
 
 async fn get(query: &Query, uri: &str) -> Response<Body> {
@@ -52,12 +53,13 @@ async fn every_path_answers() {
         ("/api/v1/counters", "application/json"),
         ("/api/v1/counters/clicks?window=1m&from=-5m&top=3", "application/json"),
         ("/api/v1/status", "application/json"),
+        ("/api/v1/live?counter=clicks&window=1m", "text/event-stream"),
     ] {
         let response = get(&query, uri).await;
         assert_eq!((response.status(), header(&response, "content-type")), (StatusCode::OK, content_type), "{uri}");
     }
-    assert_eq!(query.metrics.query_requests_total.with_label_values(&["200"]).get(), 7);
-    assert_eq!(query.metrics.query_request_seconds.get_sample_count(), 7);
+    assert_eq!(query.metrics.query_requests_total.with_label_values(&["200"]).get(), 8);
+    assert_eq!(query.metrics.query_request_seconds.get_sample_count(), 8);
 }
 
 #[tokio::test]
@@ -87,6 +89,9 @@ async fn a_refusal_is_json_that_names_the_field() {
         ("/api/v1/counters/clicks?to=1760000000000", 400, Some("to")),
         ("/api/v1/counters/clicks?top=x", 400, Some("top")),
         ("/api/v1/counters/clicks?key=%C3", 400, None),
+        ("/api/v1/live", 400, Some("counter")),
+        ("/api/v1/live?counter=click", 404, None),
+        ("/api/v1/live?counter=clicks&window=2s", 400, Some("window")),
     ] {
         let response = get(&query, uri).await;
         assert_eq!(response.status().as_u16(), status, "{uri}");
@@ -109,7 +114,7 @@ async fn only_reading_is_allowed() {
 #[tokio::test]
 async fn with_a_token_nothing_is_told_without_it() {
     let query = query(r#"token = "s3cret""#, &Arc::new(Fake::default()));
-    for uri in ["/", "/assets/app.js", "/api/v1/status", "/nowhere"] {
+    for uri in ["/assets/app.js", "/api/v1/status", "/api/v1/live?counter=clicks", "/nowhere"] {
         for wrong in [None, Some("s3cret"), Some("Bearer s3cre"), Some("Bearer "), Some("Basic s3cret")] {
             let response = send(&query, Method::GET, uri, wrong).await;
             assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{uri} {wrong:?}");
@@ -119,6 +124,20 @@ async fn with_a_token_nothing_is_told_without_it() {
     for right in ["Bearer s3cret", "bearer  s3cret"] {
         assert_eq!(send(&query, Method::GET, "/api/v1/status", Some(right)).await.status(), StatusCode::OK);
     }
+}
+
+#[tokio::test]
+async fn with_a_token_the_page_leads_to_the_form_and_only_that_is_told() {
+    let query = query(r#"token = "s3cret""#, &Arc::new(Fake::default()));
+    let response = get(&query, "/?counter=clicks&filter=%2Fa").await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    assert_eq!(header(&response, "location"), "/login?next=counter%3Dclicks%26filter%3D%252Fa");
+    for uri in ["/login?next=counter%3Dclicks", "/assets/style.css", "/assets/icon.svg"] {
+        assert_eq!(get(&query, uri).await.status(), StatusCode::OK, "{uri}");
+    }
+    assert_eq!(send(&query, Method::GET, "/", Some("Bearer wrong")).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(send(&query, Method::GET, "/", Some("Bearer s3cret")).await.status(), StatusCode::OK);
+    assert_eq!(get(&query, "/logout").await.status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
@@ -141,4 +160,85 @@ async fn questions_give_back_what_they_were_lent() {
         get(&query, "/api/v1/counters/clicks").await;
     }
     assert_eq!(query.reading.available_permits(), CELLS_IN_FLIGHT as usize);
+}
+
+async fn ask(query: &Query, method: Method, uri: &str, headers: &[(&str, &str)]) -> Response<Body> {
+    let mut request = Request::builder().method(method).uri(uri);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    query.answer(request.body(Body::empty()).unwrap(), VISIT).await
+}
+
+/// All of the 10 minutes before NOW is final.
+fn settled() -> Query {
+    let fake = Fake::default();
+    fake.put(0, crate::query::fake::row(1, NOW_MS, NOW_MS));
+    fake.fill("clicks", "10s", 1_759_999_990, 1, &[("a,\"b", 2)]);
+    query("allowed_origins = [\"https://app.example.com\"]", &Arc::new(fake))
+}
+
+#[tokio::test]
+async fn what_only_a_late_event_can_change_has_a_tag() {
+    let query = settled();
+    let past = "/api/v1/counters/clicks?from=1759999980&to=1760000000";
+    let first = get(&query, past).await;
+    let tag = header(&first, "etag").to_owned();
+    assert!(tag.starts_with("W/\"") && header(&first, "cache-control") == "private, no-cache");
+    for same in [tag.as_str(), &tag[2..], "*", &format!("\"x\", {tag}")] {
+        let again = ask(&query, Method::GET, past, &[("if-none-match", same)]).await;
+        assert_eq!((again.status(), header(&again, "etag")), (StatusCode::NOT_MODIFIED, tag.as_str()), "{same}");
+        assert_eq!(http_body_util::BodyExt::collect(again.into_body()).await.unwrap().to_bytes().len(), 0);
+    }
+    assert_eq!(ask(&query, Method::GET, past, &[("if-none-match", "\"x\"")]).await.status(), StatusCode::OK);
+    let as_csv = ask(&query, Method::GET, past, &[("accept", "text/csv"), ("if-none-match", &tag)]).await;
+    assert_eq!(as_csv.status(), StatusCode::OK, "another form is another answer");
+    assert!(header(&as_csv, "content-type").starts_with("text/csv"));
+    // Not final yet; cut by retention; nothing at all.
+    for fresh in ["", "?from=0&to=1760000000", "?from=1760000000&to=1760000000"] {
+        let answer =
+            ask(&query, Method::GET, &format!("/api/v1/counters/clicks{fresh}"), &[("if-none-match", "*")]).await;
+        assert_eq!((answer.status(), header(&answer, "cache-control")), (StatusCode::OK, "no-store"), "{fresh}");
+        assert!(!answer.headers().contains_key("etag"));
+    }
+}
+
+#[tokio::test]
+async fn only_configured_origins_may_read_and_never_with_cookies() {
+    let query = settled();
+    let (uri, own) = ("/api/v1/status", ("origin", "https://app.example.com"));
+    let preflight = ("access-control-request-method", "GET");
+    let allowed = ask(&query, Method::OPTIONS, uri, &[own, preflight]).await;
+    assert_eq!(allowed.status(), StatusCode::NO_CONTENT);
+    assert_eq!(header(&allowed, "access-control-allow-origin"), "https://app.example.com");
+    assert!(header(&allowed, "access-control-allow-headers").contains("authorization"));
+    let read = ask(&query, Method::GET, uri, &[own]).await;
+    assert_eq!(header(&read, "access-control-allow-origin"), "https://app.example.com");
+    assert_eq!(header(&read, "vary"), "origin");
+    for other in ["https://app.example.com.evil", "http://app.example.com", "null", "*", ""] {
+        let read = ask(&query, Method::GET, uri, &[("origin", other)]).await;
+        assert_eq!((read.status(), header(&read, "vary")), (StatusCode::OK, "origin"));
+        assert!(read.headers().keys().all(|name| !name.as_str().starts_with("access-control")), "{other}");
+        let asked = ask(&query, Method::OPTIONS, uri, &[("origin", other), preflight]).await;
+        assert_eq!(asked.status(), StatusCode::METHOD_NOT_ALLOWED);
+    }
+    for answer in [allowed, read] {
+        assert!(!answer.headers().contains_key("access-control-allow-credentials"));
+    }
+    let closed = open();
+    assert_eq!(ask(&closed, Method::OPTIONS, uri, &[own, preflight]).await.status(), StatusCode::METHOD_NOT_ALLOWED);
+    let read = ask(&closed, Method::GET, uri, &[own]).await;
+    assert!(!read.headers().contains_key("access-control-allow-origin") && !read.headers().contains_key("vary"));
+}
+
+#[tokio::test]
+async fn the_nearest_counter_is_named() {
+    let query = open();
+    let error = async |name: &str| {
+        let answer = get(&query, &format!("/api/v1/counters/{name}")).await;
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+        body(answer).await["error"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(error("click").await, "unknown counter `click`: did you mean `clicks`?");
+    assert!(error(&"x".repeat(9_000)).await.ends_with("the configured ones are page_views, clicks, searches, events"));
 }

@@ -6,12 +6,14 @@
 #![allow(dead_code, reason = "a tool box: not every run of the tests needs every tool")]
 
 pub(crate) mod app;
+pub(crate) mod browser;
 pub(crate) mod config_keys;
 pub(crate) mod doors;
 mod kafka;
 pub(crate) mod oracle;
 mod ports;
 pub(crate) mod process;
+pub(crate) mod prometheus;
 pub(crate) mod proxy;
 mod redis;
 mod redis_cluster;

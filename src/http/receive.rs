@@ -1,7 +1,5 @@
 //! A request's body, taken in within its limits of size, time and memory.
 
-use super::in_flight::Held;
-use super::reject::Reject;
 use bytes::{Buf, Bytes};
 use http_body_util::BodyExt;
 use hyper::body::Body;
@@ -17,22 +15,44 @@ const FIRST_ROOM_BYTES: usize = 64 * 1024;
 const UNWANTED_BYTES: usize = 16 * 1024 * 1024;
 const UNWANTED_TIME: Duration = Duration::from_secs(2);
 
-/// Takes in a body of at most so many bytes.
+/// Why a body was not taken in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreceived {
+    /// It is larger than may be.
+    #[error("the body is larger than the {0} bytes that are allowed")]
+    TooLarge(u64),
+    /// It came too slowly.
+    #[error("the body did not arrive within {}", humantime::format_duration(*.0))]
+    TimedOut(Duration),
+    /// The client went away, or did not keep to HTTP.
+    #[error("the body broke off: {0}")]
+    BrokeOff(String),
+    /// There is no room for it at the moment.
+    #[error("too much is being received at the moment")]
+    NoRoom,
+}
+
+/// Takes in a body of at most so many bytes. `room` is asked before each piece is kept.
 ///
 /// # Errors
-/// When it is larger, too slow, breaks off, or all requests together hold too much.
-pub(super) async fn receive<B>(body: &mut B, most: u64, within: Duration, held: &mut Held<'_>) -> Result<Bytes, Reject>
+/// When it is larger, too slow, breaks off, or there is no room for it.
+pub async fn receive<B>(
+    body: &mut B,
+    most: u64,
+    within: Duration,
+    room: impl FnMut(usize) -> bool,
+) -> Result<Bytes, Unreceived>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Display,
 {
     if body.size_hint().lower() > most {
-        return Err(Reject::BodyTooLarge(most));
+        return Err(Unreceived::TooLarge(most));
     }
-    timeout(within, read(body, most, held)).await.unwrap_or(Err(Reject::TimedOut(within)))
+    timeout(within, read(body, most, room)).await.unwrap_or(Err(Unreceived::TimedOut(within)))
 }
 
-async fn read<B>(body: &mut B, most: u64, held: &mut Held<'_>) -> Result<Bytes, Reject>
+async fn read<B>(body: &mut B, most: u64, mut room: impl FnMut(usize) -> bool) -> Result<Bytes, Unreceived>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Display,
@@ -41,13 +61,13 @@ where
     let mut first = Bytes::new();
     let mut all = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Reject::BrokeOff(error.to_string()))?;
+        let frame = frame.map_err(|error| Unreceived::BrokeOff(error.to_string()))?;
         let Ok(data) = frame.into_data() else { continue };
         if (first.len() + all.len()) as u64 + data.len() as u64 > most {
-            return Err(Reject::BodyTooLarge(most));
+            return Err(Unreceived::TooLarge(most));
         }
-        if !held.take(data.len()) {
-            return Err(Reject::Busy);
+        if !room(data.len()) {
+            return Err(Unreceived::NoRoom);
         }
         if first.is_empty() && all.is_empty() {
             first = data;
@@ -63,7 +83,7 @@ where
 }
 
 /// Reads on past what is not wanted, for a while.
-pub(super) async fn discard<B>(body: B)
+pub async fn discard<B>(body: B)
 where
     B: Body<Data = Bytes>,
 {

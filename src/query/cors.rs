@@ -1,0 +1,89 @@
+//! Scripts of other sites may read the API where the configuration names their origin, and nowhere else.
+//!
+//! An answer names the one origin that asked, if it is allowed, and never allows credentials: a cookie is of no use to
+//! another site, which has to send the token itself.
+
+use crate::http::Body;
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName,
+    HeaderValue, ORIGIN, VARY,
+};
+use hyper::{Method, Response, StatusCode, Uri};
+
+const PREFLIGHT: [(HeaderName, &str); 3] = [
+    (ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD"),
+    (ACCESS_CONTROL_ALLOW_HEADERS, "authorization, if-none-match"),
+    (ACCESS_CONTROL_MAX_AGE, "3600"),
+];
+
+/// The origins that may read.
+#[derive(Debug)]
+pub(super) struct Cors {
+    allowed: Vec<String>,
+}
+
+impl Cors {
+    pub(super) fn new(allowed: Vec<String>) -> Cors {
+        Cors { allowed }
+    }
+
+    /// The answer to a browser that asks whether it may; `None` for every other request. It carries no token.
+    pub(super) fn preflight(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response<Body>> {
+        let asks = method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+        if !asks || !is_api(uri) || self.allowed(headers).is_none() {
+            return None;
+        }
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        for (name, value) in PREFLIGHT {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        Some(response)
+    }
+
+    /// Lets the browser hand an answer to the script that asked, if its origin may read.
+    pub(super) fn allow(&self, uri: &Uri, asked: &HeaderMap, answer: &mut HeaderMap) {
+        if self.allowed.is_empty() || !is_api(uri) {
+            return;
+        }
+        answer.append(VARY, HeaderValue::from_static("origin"));
+        if let Some(origin) = self.allowed(asked) {
+            answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("etag, retry-after"));
+        }
+    }
+
+    fn allowed<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
+        let origin = headers.get(ORIGIN)?;
+        self.allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()).then_some(origin)
+    }
+}
+
+fn is_api(uri: &Uri) -> bool {
+    uri.path().starts_with("/api/") || uri.path() == "/openapi.json"
+}
+
+/// Whether a text is an origin as browsers send it: scheme, host and port, in small letters, and nothing behind them.
+pub(super) fn is_origin(text: &str) -> bool {
+    let Some(host) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else { return false };
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._:[]".contains(&b);
+    !host.is_empty() && host.bytes().all(plain) && text.parse::<Uri>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_what_a_browser_sends() {
+        for origin in ["https://app.example.com", "http://localhost:3000", "http://[::1]:8080"] {
+            assert!(is_origin(origin), "{origin}");
+        }
+        for wrong in
+            ["", "*", "null", "app.example.com", "https://", "https://a/", "https://A.b", "https://a b", "ftp://a"]
+        {
+            assert!(!is_origin(wrong), "{wrong}");
+        }
+    }
+}
