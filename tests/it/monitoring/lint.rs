@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use streamgauge::query::SERIES;
 
-use super::names::{Selector, WINDOWS, selectors, unknown_metrics};
+use super::names::{Selector, selectors, unknown_metrics};
 use super::{dashboards, panels, read};
 
 /// Units that Grafana knows, of those that are used here.
@@ -94,7 +95,7 @@ fn panel_findings(panel: &Value) -> Vec<String> {
 
 /// A window belongs to no process, so there is none to choose.
 fn selects_processes(selector: &Selector<'_>) -> bool {
-    WINDOWS.contains(&selector.name) || selector.labels.starts_with(MATCHERS)
+    SERIES.contains(&selector.name) || selector.labels.starts_with(MATCHERS)
 }
 
 fn has_right_range(selector: &Selector<'_>) -> bool {
@@ -103,7 +104,7 @@ fn has_right_range(selector: &Selector<'_>) -> bool {
 
 fn is_aggregated(selector: &Selector<'_>) -> bool {
     let name = selector.name;
-    if WINDOWS.contains(&name) {
+    if SERIES.contains(&name) {
         return selector.function.ends_with("_over_time");
     }
     let is_counter = ["_total", "_bucket", "_count", "_sum"].iter().any(|suffix| name.ends_with(suffix));

@@ -1,9 +1,8 @@
 //! What an expression of PromQL asks for, and whether there is such a metric.
 
+use streamgauge::query::SERIES;
 use streamgauge::telemetry::Metrics;
 
-/// The windows themselves, which Prometheus reads remotely instead of scraping them.
-pub(super) const WINDOWS: &[&str] = &["streamgauge_window_count", "streamgauge_window_total"];
 /// Metrics of Prometheus itself and of the process, which are not in the catalogue.
 const OTHERS: &[&str] = &[
     "up",
@@ -86,7 +85,7 @@ pub(super) fn unknown_metrics(expr: &str, recorded: &[String]) -> Vec<String> {
         let base = PARTS.iter().find_map(|part| name.strip_suffix(part));
         in_catalogue(name)
             || base.is_some_and(in_catalogue)
-            || WINDOWS.contains(&name)
+            || SERIES.contains(&name)
             || OTHERS.contains(&name)
             || recorded.iter().any(|recorded| recorded == name)
     };

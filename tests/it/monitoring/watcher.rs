@@ -1,61 +1,34 @@
-//! A real Prometheus, with the configuration of deploy/ but for the addresses.
-
-use std::process::Command;
-use std::time::Duration;
+//! A real Prometheus that watches the program with the configuration of deploy/, but for the addresses.
 
 use serde_json::Value;
 
-use super::{in_repository, read};
+use super::{Yaml, in_repository, yaml};
 use crate::support::doors::{Doors, SOON};
-use crate::support::process::Process;
-use crate::support::{eventually, free_ports};
-
-const START_DEADLINE: Duration = Duration::from_secs(30);
+use crate::support::eventually;
+use crate::support::prometheus::Prometheus;
 
 pub(super) struct Watcher {
-    process: Process,
+    prometheus: Prometheus,
     http: reqwest::Client,
-    url: String,
 }
 
 impl Watcher {
     /// Scrapes and reads the program behind these doors, each second.
     pub(super) async fn start(doors: &Doors) -> Watcher {
-        let [port] = free_ports();
-        let process = Process::new("prometheus");
-        let host = |url: String| url.trim_start_matches("http://").trim_end_matches('/').to_owned();
-        let config = [
-            ("_interval: 5s", "_interval: 1s".to_owned()),
-            ("streamgauge:9464", host(doors.admin_url("/"))),
-            ("streamgauge:8080", host(doors.query_url("/"))),
-            ("localhost:9090", format!("127.0.0.1:{port}")),
-        ]
-        .into_iter()
-        .fold(read("deploy/prometheus.yml"), |config, (deployed, here)| {
-            assert!(config.contains(deployed), "deploy/prometheus.yml no longer has {deployed}");
-            config.replace(deployed, &here)
-        });
-        std::fs::write(process.dir().join("prometheus.yml"), config).expect("a configuration file");
-        std::fs::copy(in_repository("deploy/alerts.yml"), process.dir().join("alerts.yml")).expect("deploy/alerts.yml");
-
-        let mut command = Command::new("prometheus");
-        command.arg("--config.file=prometheus.yml").arg("--storage.tsdb.path=data");
-        command.arg(format!("--web.listen-address=127.0.0.1:{port}")).current_dir(process.dir());
-        process.spawn(command);
-        let url = format!("http://127.0.0.1:{port}");
-        let prometheus = Watcher { process, http: doors.http().clone(), url };
-        eventually(START_DEADLINE, "Prometheus is ready", async || {
-            prometheus.process.assert_alive();
-            let answer = prometheus.http.get(format!("{}/-/ready", prometheus.url)).send().await?;
-            answer.error_for_status()
+        let watcher = Watcher { prometheus: Prometheus::start(&config(doors)).await, http: doors.http().clone() };
+        eventually(SOON, "all targets are scraped", async || {
+            let targets = watcher.ask("targets", &[]).await?;
+            let active = targets["activeTargets"].as_array().expect("targets");
+            let up = !active.is_empty() && active.iter().all(|target| target["health"] == "up");
+            if up { Ok(()) } else { Err(format!("{active:?}")) }
         })
         .await;
-        prometheus
+        watcher
     }
 
     /// What its API answers to these parameters, or why it does not.
     pub(super) async fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, String> {
-        let request = self.http.get(format!("{}/api/v1/{path}", self.url)).query(parameters);
+        let request = self.http.get(self.prometheus.url(&format!("/api/v1/{path}"))).query(parameters);
         let answer = request.send().await.map_err(|e| format!("{e:?}"))?;
         let body = answer.text().await.map_err(|e| format!("{e:?}"))?;
         let mut answer: Value = serde_json::from_str(&body).map_err(|e| format!("{e}: {body}"))?;
@@ -67,15 +40,26 @@ impl Watcher {
         }
         Ok(answer["data"].take())
     }
+}
 
-    /// Waits until it has scraped all of its targets.
-    pub(super) async fn until_scraped(&self) {
-        eventually(SOON, "all targets are scraped", async || {
-            let targets = self.ask("targets", &[]).await?;
-            let active = targets["activeTargets"].as_array().expect("targets");
-            let up = active.iter().all(|target| target["health"] == "up");
-            if up { Ok(()) } else { Err(format!("{active:?}")) }
-        })
-        .await;
+fn config(doors: &Doors) -> String {
+    let mut config = yaml("deploy/prometheus.yml");
+    // It need not watch itself.
+    let jobs = config["scrape_configs"].as_sequence_mut().expect("jobs");
+    jobs.retain(|job| job["job_name"] == "streamgauge");
+    for rules in config["rule_files"].as_sequence_mut().expect("rules") {
+        let file = in_repository("deploy").join(rules.as_str().expect("a file"));
+        *rules = Yaml::from(file.to_str().expect("a path that is text"));
     }
+    let config = serde_yaml_ng::to_string(&config).expect("a configuration");
+    let host = |url: String| url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let here = [
+        ("_interval: 5s", "_interval: 1s".to_owned()),
+        ("streamgauge:9464", host(doors.admin_url("/"))),
+        ("streamgauge:8080", host(doors.query_url("/"))),
+    ];
+    here.into_iter().fold(config, |config, (deployed, here)| {
+        assert!(config.contains(deployed), "deploy/prometheus.yml no longer has {deployed}");
+        config.replace(deployed, &here)
+    })
 }

@@ -92,7 +92,8 @@ impl Prometheus {
         reply.json().await.expect("an answer in JSON")
     }
 
-    fn url(&self, path: &str) -> String {
+    /// Of a path of its API.
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 }
