@@ -149,6 +149,8 @@ catalogue! {
     /// Tokens that readers sent, by what came of it: a log-in that succeeded, a wrong token, or one that was not
     /// looked at because too many before it were wrong.
     logins_total: IntCounterVec("result", &["accepted", "refused", "limited"]),
+    /// 1 while a role of this process can do its job, 0 while it cannot; /readyz says why.
+    ready: IntGaugeVec("role"),
     /// 1, with the version of the program as a label.
     build_info: IntGaugeVec("version"),
 }
