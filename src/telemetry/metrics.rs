@@ -142,8 +142,6 @@ catalogue! {
     query_requests_total: IntCounterVec("code", QUERY_CODES),
     /// Seconds that the query side took to answer.
     query_request_seconds: Histogram(INGEST_SECONDS),
-    /// 1 while a role of this process can do its job, 0 while it cannot; /readyz says why.
-    ready: IntGaugeVec("role"),
     /// Live pages that are connected at the moment.
     live_streams: IntGauge,
     /// Times that a live page read too slowly, and got a new snapshot for what it had missed.
@@ -151,6 +149,8 @@ catalogue! {
     /// Tokens that readers sent, by what came of it: a log-in that succeeded, a wrong token, or one that was not
     /// looked at because too many before it were wrong.
     logins_total: IntCounterVec("result", &["accepted", "refused", "limited"]),
+    /// 1 while a role of this process can do its job, 0 while it cannot; /readyz says why.
+    ready: IntGaugeVec("role"),
     /// 1, with the version of the program as a label.
     build_info: IntGaugeVec("version"),
 }
