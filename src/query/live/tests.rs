@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use std::sync::atomic::Ordering;
+use tokio::time::timeout;
 
 /// Page views in windows of 10 s.
 const PAGES: Place = (0, 0);
