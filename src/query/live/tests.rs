@@ -185,6 +185,8 @@ async fn the_shutdown_ends_every_stream() {
     let mut body = hub.read(PAGES, None);
     next(&mut body).await.unwrap();
     running.begin();
-    while next(&mut body).await.is_some() {}
-    assert!(next(&mut hub.read(PAGES, None)).await.is_none(), "a late reader does not hold up the drain");
+    let ended = async { while next(&mut body).await.is_some() {} };
+    timeout(SOON, ended).await.expect("the stream ends");
+    let mut late = hub.read(PAGES, None);
+    assert!(timeout(SOON, next(&mut late)).await.expect("it ends").is_none(), "a late reader holds up the drain");
 }
