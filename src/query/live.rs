@@ -15,16 +15,15 @@ use super::time;
 use crate::counter::Counters;
 use crate::http::Body;
 use crate::shutdown::Shutdown;
-use crate::store::{CounterStore, StoreError};
+use crate::store::{CounterStore, StoreError, StoredCounter};
 use crate::telemetry::Metrics;
 use feed::Feed;
-use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use stream::Reader;
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior, timeout};
+use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 use view::View;
 
 /// Between two looks at the store.
@@ -54,7 +53,7 @@ pub(super) struct Hub {
 struct Look {
     partitions: Partitions,
     status: String,
-    stored: Vec<crate::store::StoredCounter>,
+    stored: Vec<StoredCounter>,
     now_ms: i64,
 }
 
@@ -112,9 +111,13 @@ impl Hub {
         if feeds.is_empty() {
             return;
         }
-        match within(self.look()).await {
+        let deadline = now + PATIENCE;
+        match before(deadline, self.look()).await {
             Ok(look) => {
-                join_all(feeds.iter().map(|(place, feed)| self.refresh(*place, feed, &look))).await;
+                // One after the other: the keys of all of them at once might be much to hold.
+                for (place, feed) in &feeds {
+                    self.refresh(*place, feed, &look, deadline).await;
+                }
             }
             Err(reason) => feeds.iter().for_each(|(_, feed)| feed.trouble(&reason)),
         }
@@ -129,11 +132,11 @@ impl Hub {
         Ok(Look { partitions, status, stored, now_ms })
     }
 
-    async fn refresh(&self, (counter, window): Place, feed: &Feed, look: &Look) {
+    async fn refresh(&self, (counter, window): Place, feed: &Feed, look: &Look, deadline: Instant) {
         let Some(counter) = self.counters.iter().nth(counter) else { return };
         let Some(window) = counter.windows().get(window) else { return };
         let since = since(&look.stored, counter.name());
-        match within(View::read(&*self.store, counter, window, look, since)).await {
+        match before(deadline, View::read(&*self.store, counter, window, look, since)).await {
             Ok(view) => feed.publish(view, look.now_ms),
             Err(reason) => feed.trouble(&reason),
         }
@@ -144,8 +147,8 @@ impl Hub {
     }
 }
 
-async fn within<T>(reading: impl Future<Output = Result<T, StoreError>>) -> Result<T, String> {
-    match timeout(PATIENCE, reading).await {
+async fn before<T>(deadline: Instant, reading: impl Future<Output = Result<T, StoreError>>) -> Result<T, String> {
+    match timeout_at(deadline, reading).await {
         Ok(Ok(read)) => Ok(read),
         Ok(Err(e)) => Err(e.to_string()),
         Err(_) => Err(format!("the store did not answer within {} s", PATIENCE.as_secs())),

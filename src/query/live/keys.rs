@@ -1,5 +1,5 @@
 use crate::counter::Counter;
-use crate::query::buckets::{Bucket, MOST_CELLS};
+use crate::query::buckets::Bucket;
 use crate::store::{CounterStore, Keys, Read, StoreError};
 use crate::window::Window;
 use serde::Serialize;
@@ -7,6 +7,8 @@ use std::collections::HashMap;
 
 /// Keys that the stream names.
 const TOP: usize = 50;
+/// Keys of both windows together; with more it would be too much to read each second.
+const MOST_KEYS: u64 = 200_000;
 
 /// The keys with the highest counts of one window.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -29,7 +31,7 @@ struct TopKey {
     previous: u64,
 }
 
-/// Reads the keys of `buckets[at]` and of the window before. `None` when that would be too much to read each second.
+/// Reads the keys of `buckets[at]` and of the window before. `None` when there are too many.
 pub(super) async fn read(
     store: &dyn CounterStore,
     counter: &Counter,
@@ -40,7 +42,7 @@ pub(super) async fn read(
     let before = at.checked_sub(1);
     let starts: Vec<i64> = before.into_iter().chain([at]).map(|at| buckets[at].start).collect();
     let most = 2 * counter.spec().max_keys.saturating_mul(u64::from(store.shards()));
-    if most > MOST_CELLS && store.key_count(counter.name(), window.label(), &starts).await? > MOST_CELLS {
+    if most > MOST_KEYS && store.key_count(counter.name(), window.label(), &starts).await? > MOST_KEYS {
         return Ok(None);
     }
     let (name, label) = (counter.name().to_owned(), window.label().to_owned());

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use std::sync::atomic::Ordering;
+use tokio::time::timeout;
 
 /// Page views in windows of 10 s.
 const PAGES: Place = (0, 0);
@@ -184,6 +185,8 @@ async fn the_shutdown_ends_every_stream() {
     let mut body = hub.read(PAGES, None);
     next(&mut body).await.unwrap();
     running.begin();
-    while next(&mut body).await.is_some() {}
-    assert!(next(&mut hub.read(PAGES, None)).await.is_none(), "a late reader does not hold up the drain");
+    let ended = async { while next(&mut body).await.is_some() {} };
+    timeout(SOON, ended).await.expect("the stream ends");
+    let mut late = hub.read(PAGES, None);
+    assert!(timeout(SOON, next(&mut late)).await.expect("it ends").is_none(), "a late reader holds up the drain");
 }

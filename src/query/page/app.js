@@ -72,7 +72,6 @@ function notices() {
 $("pause").addEventListener("click", () => {
   state.paused = !state.paused;
   $("pause").textContent = state.paused ? "Go on" : "Pause";
-  $("pause").setAttribute("aria-pressed", String(state.paused));
   if (state.paused) live.close();
   else open();
   notices();

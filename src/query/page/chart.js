@@ -3,7 +3,7 @@
 import { day, minute, short } from "/assets/format.js";
 
 const { uPlot } = globalThis;
-const KINDS = ["final", "open", "partial", "selected"];
+const KINDS = ["final", "open", "partial", "selected", "selectedOpen"];
 const INCREMENTS = [1, 2, 5].flatMap((n) => [...Array(16).keys()].map((power) => n * 10 ** power)).sort((a, b) => a - b);
 // Labels are times of the day without seconds, so no two stand within a minute.
 const TIMES = [60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
@@ -11,7 +11,7 @@ const TIMES = [60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86
 function colours() {
   const style = getComputedStyle(document.documentElement);
   const of = (name) => style.getPropertyValue(`--${name}`).trim();
-  return { final: of("accent"), open: of("accent"), partial: of("muted"), selected: of("selected"), line: of("line"), text: of("muted"), soft: of("accent-soft") };
+  return { final: of("accent"), open: of("accent"), partial: of("muted"), selected: of("selected"), selectedOpen: of("selected"), line: of("line"), text: of("muted"), soft: of("accent-soft") };
 }
 
 // Hatched, so that colour is not the only thing that tells what may still change.
@@ -54,7 +54,7 @@ export class Chart {
 
   columns() {
     const { buckets, selected } = this.data;
-    const kind = (b) => (b.start === selected ? "selected" : b.partial ? "partial" : b.final ? "final" : "open");
+    const kind = (b) => (b.start === selected ? (b.final ? "selected" : "selectedOpen") : b.partial ? "partial" : b.final ? "final" : "open");
     return [buckets.map((b) => b.start), ...KINDS.map((k) => buckets.map((b) => (kind(b) === k && b.total > 0 ? b.total : null)))];
   }
 
@@ -81,9 +81,10 @@ export class Chart {
   options() {
     const c = colours();
     const paths = uPlot.paths.bars({ size: [0.82, 90], align: 1 });
+    const hatched = { open: c.soft, selectedOpen: c.line };
     const series = (kind) => ({
-      paths, points: { show: false }, width: kind === "open" ? 1 : 0, stroke: c[kind],
-      fill: kind === "open" ? hatch(c.open, c.soft) : c[kind],
+      paths, points: { show: false }, width: hatched[kind] ? 1 : 0, stroke: c[kind],
+      fill: hatched[kind] ? hatch(c[kind], hatched[kind]) : c[kind],
     });
     const axis = { stroke: c.text, font: "12px system-ui, sans-serif", ticks: { show: false } };
     return {

@@ -3,6 +3,7 @@
 import { $, cell, fill, node, row, say } from "/assets/dom.js";
 import { count, keyText, span } from "/assets/format.js";
 import { ask } from "/assets/live.js";
+import { newest as newestOf } from "/assets/series.js";
 
 const TOP = 20, FOUND = 50, MOST = 10000;
 const EVERY_MS = 5000;
@@ -19,11 +20,12 @@ export class Keys {
   // What the stream tells is enough, unless another window or certain keys are wanted: then the API is asked.
   show(view, { counter, window, size, filter, at }, again) {
     const newest = view.keys;
-    if (at === null && filter === "") {
+    if (at === null && filter === "" && (newest || counter.by.length === 0)) {
       this.asked = null;
       return this.draw(newest, { counter, size, filter });
     }
-    const start = at ?? newest?.start ?? null;
+    // With very many keys the stream leaves them out.
+    const start = at ?? newest?.start ?? newestOf([...view.buckets.values()])?.start ?? null;
     if (start === null) return this.draw(null, { counter, size, filter });
     const series = `${counter.name} ${window}`, what = JSON.stringify([series, start, filter !== ""]);
     // The keys of another window of the same counter stay until the new ones are there.

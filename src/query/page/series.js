@@ -83,7 +83,7 @@ export class Series {
 const kind = (bucket) => [bucket.final ? "final" : "not final yet", bucket.partial ? "counted in part" : ""].filter(Boolean).join(", ");
 
 // The newest window that is final and holds something; before there is one, the newest that holds something.
-function newest(buckets) {
+export function newest(buckets) {
   const filled = buckets.filter((b) => b.total > 0);
   return filled.findLast((b) => b.final) ?? filled.at(-1) ?? buckets.at(-1);
 }
