@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Brings what the tests and benchmarks need and this machine lacks: a C/C++ compiler and make (for
-# librdkafka and SQLite), a redis-server binary, a browser (Chromium or Chrome), Java 17 or later, and the
-# jars of a Kafka server.
+# librdkafka and SQLite), a redis-server binary, Prometheus with its promtool, a browser (Chromium or Chrome),
+# Java 17 or later, and the jars of a Kafka server.
 # Run it as often as you like: what is there is left alone. `setup.sh build` brings the compiler only.
 set -euo pipefail
 
@@ -67,9 +67,10 @@ missing=()
 needed="a C and C++ compiler, make"
 { have cc && have c++ && have make; } || missing+=(build-essential)
 if [[ $what == all ]]; then
-  needed="$needed, curl, redis-server, Chromium or Chrome, Java 17 or later, Maven"
+  needed="$needed, curl, redis-server, Prometheus with promtool, Chromium or Chrome, Java 17 or later, Maven"
   have curl || missing+=(curl) # for the requests that the README shows
   have redis-server || missing+=(redis-server)
+  { have prometheus && have promtool; } || missing+=(prometheus) # for the alert rules and the dashboards
   have_browser || missing+=(chromium) # for the tests of the live page
   java_is_recent || missing+=(java)
   jars_are_complete || have mvn || missing+=(maven)
@@ -86,14 +87,15 @@ if [[ ${#missing[@]} -gt 0 ]]; then
     packages+=("$name")
   done
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
-  # The package starts a server on 6379 as a service. Only the binary is wanted.
-  if [[ " ${packages[*]} " == *" redis-server "* ]]; then
+  # These packages start a server as a service, on 6379 and on 9090. Only the binary is wanted.
+  for service in redis-server prometheus; do
+    [[ " ${packages[*]} " == *" $service "* ]] || continue
     if [[ -d /run/systemd/system ]]; then
-      as_root systemctl disable --now redis-server
+      as_root systemctl disable --now "$service"
     else
-      as_root service redis-server stop >/dev/null 2>&1 || true
+      as_root service "$service" stop >/dev/null 2>&1 || true
     fi
-  fi
+  done
   [[ $what != all ]] || java_is_recent ||
     fail "java is older than 17 although a newer one was installed; choose it with: sudo update-alternatives --config java"
 fi
