@@ -58,6 +58,9 @@ impl Admin {
     }
 
     fn metrics(&self) -> Response<Body> {
+        for (role, ready) in self.readiness.all() {
+            self.metrics.ready.with_label_values(&[role.name()]).set(i64::from(ready));
+        }
         match self.metrics.render() {
             Ok(text) => http::text(StatusCode::OK, METRICS_TEXT, text),
             Err(e) => {

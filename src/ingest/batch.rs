@@ -2,6 +2,7 @@
 
 use crate::event::{Door, Event, Invalid, Key, Stamp};
 use crate::log::NewRecord;
+use crate::telemetry::TraceParent;
 use serde::Serialize;
 
 /// What is wrong with one event of a request.
@@ -34,6 +35,8 @@ pub(super) struct Taking<'a> {
     pub(super) max_event: u64,
     /// When the request was received, in ms.
     pub(super) now_ms: i64,
+    /// The trace that the request belongs to.
+    pub(super) trace: Option<TraceParent>,
 }
 
 impl Batch {
@@ -68,6 +71,7 @@ impl Batch {
             value: event.canonical(&stamp).into_bytes(),
             event_type: event.event_type.into_owned(),
             event_version: event.event_version,
+            trace: taking.trace,
         });
         self.event_ids.push(event_id);
         Ok(())
@@ -87,7 +91,7 @@ mod tests {
 
     fn batch(events: &[&str]) -> Batch {
         let events: Vec<&[u8]> = events.iter().map(|event| event.as_bytes()).collect();
-        Batch::of(&events, Taking { key: &Key::Session, max_event: 100, now_ms: NOW })
+        Batch::of(&events, Taking { key: &Key::Session, max_event: 100, now_ms: NOW, trace: None })
     }
 
     #[test]
@@ -96,7 +100,8 @@ mod tests {
         let batch = batch(&[r#"{"type":"view","id":"e1","session_id":"s","event_version":2}"#, "{}", "7", &long]);
         assert_eq!(batch.event_ids, ["e1"]);
         let value = r#"{"event_id":"e1","event_type":"view","event_version":2,"timestamp":1760000000000,"received_at":1760000000000,"session_id":"s"}"#;
-        let record = NewRecord { key: "s".into(), value: value.into(), event_type: "view".into(), event_version: 2 };
+        let (key, value, event_type) = ("s".into(), value.into(), "view".into());
+        let record = NewRecord { key, value, event_type, event_version: 2, trace: None };
         assert_eq!(batch.records, [record]);
         let faults: Vec<_> = batch.faults.iter().map(|f| (f.index, f.field.as_deref())).collect();
         assert_eq!(faults, [(1, Some("event_type")), (2, None), (3, None)]);

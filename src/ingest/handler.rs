@@ -5,7 +5,7 @@ use super::reject::Reject;
 use super::{Config, cors};
 use crate::http::{self, Body, Handler, discard, receive};
 use crate::log::{EventLog, LogError};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, TRACEPARENT, TraceParent};
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue};
@@ -53,11 +53,13 @@ impl Ingest {
     {
         let begun = Instant::now();
         let is_ours = request.uri().path() == "/events";
-        let mut response = match self.route(request).await {
+        let trace = trace_of(request.headers());
+        let mut response = match self.route(request, trace).await {
             Ok(response) => response,
             Err(reject) => {
                 // A client's mistake is told to the client; for us it is a number.
-                tracing::debug!(status = reject.status().as_u16(), reason = %reject, "request refused");
+                let (status, trace_id) = (reject.status().as_u16(), trace.as_ref().map(TraceParent::trace_id));
+                tracing::debug!(status, reason = %reject, trace_id, "request refused");
                 reject.response()
             }
         };
@@ -69,14 +71,14 @@ impl Ingest {
         response
     }
 
-    async fn route<B>(&self, request: Request<B>) -> Result<Response<Body>, Reject>
+    async fn route<B>(&self, request: Request<B>, trace: Option<TraceParent>) -> Result<Response<Body>, Reject>
     where
         B: hyper::body::Body<Data = Bytes> + Unpin,
         B::Error: Display,
     {
         let (head, mut body) = request.into_parts();
         let result = match (head.uri.path(), head.method) {
-            ("/events", Method::POST) => self.post(&head.headers, &mut body).await,
+            ("/events", Method::POST) => self.post(&head.headers, &mut body, trace).await,
             ("/events", Method::OPTIONS) => Ok(cors::preflight()),
             ("/events", _) => Err(Reject::Method),
             _ => Err(Reject::NotFound),
@@ -88,7 +90,12 @@ impl Ingest {
         result
     }
 
-    async fn post<B>(&self, headers: &HeaderMap, body: &mut B) -> Result<Response<Body>, Reject>
+    async fn post<B>(
+        &self,
+        headers: &HeaderMap,
+        body: &mut B,
+        trace: Option<TraceParent>,
+    ) -> Result<Response<Body>, Reject>
     where
         B: hyper::body::Body<Data = Bytes> + Unpin,
         B::Error: Display,
@@ -99,22 +106,26 @@ impl Ingest {
         }
         let mut held = self.in_flight.begin();
         let body = receive(body, self.config.max_body.0, self.config.body_timeout, |bytes| held.take(bytes)).await?;
-        let batch = self.read(&body, format, now_ms())?;
-        self.store(batch).await
+        let batch = self.read(&body, format, now_ms(), trace)?;
+        self.store(batch, trace).await
     }
 
-    fn read(&self, body: &[u8], format: Format, now_ms: i64) -> Result<Batch, Reject> {
+    fn read(&self, body: &[u8], format: Format, now_ms: i64, trace: Option<TraceParent>) -> Result<Batch, Reject> {
         let events = split(body, format)?;
         if events.len() > self.config.max_events {
             return Err(Reject::TooManyEvents { found: events.len(), most: self.config.max_events });
         }
-        let taking = Taking { key: self.config.key.key(), max_event: self.config.max_event.0, now_ms };
+        let taking = Taking { key: self.config.key.key(), max_event: self.config.max_event.0, now_ms, trace };
         let batch = Batch::of(&events, taking);
         self.count("rejected", batch.faults.len());
+        if let (Some(fault), false) = (batch.faults.first(), batch.records.is_empty()) {
+            let (events, trace_id) = (batch.faults.len(), trace.as_ref().map(TraceParent::trace_id));
+            tracing::debug!(events, first = fault.error, trace_id, "events of a request refused");
+        }
         if batch.records.is_empty() { Err(Reject::NothingAccepted(batch.faults)) } else { Ok(batch) }
     }
 
-    async fn store(&self, batch: Batch) -> Result<Response<Body>, Reject> {
+    async fn store(&self, batch: Batch, trace: Option<TraceParent>) -> Result<Response<Body>, Reject> {
         let Batch { records, event_ids, faults } = batch;
         fail::fail_point!("append", |_| std::process::abort());
         match timeout(self.append_timeout, self.log.append(records)).await {
@@ -130,17 +141,18 @@ impl Ingest {
                 };
                 Ok(http::json(StatusCode::ACCEPTED, &taken))
             }
-            Ok(Err(error)) => Err(self.not_stored(event_ids.len(), Some(&error))),
-            Err(_) => Err(self.not_stored(event_ids.len(), None)),
+            Ok(Err(error)) => Err(self.not_stored(event_ids.len(), Some(&error), trace)),
+            Err(_) => Err(self.not_stored(event_ids.len(), None, trace)),
         }
     }
 
     /// The log did not acknowledge the events. Why is for the operator; the client is told to try again, unless
     /// that were in vain.
-    fn not_stored(&self, events: usize, error: Option<&LogError>) -> Reject {
+    fn not_stored(&self, events: usize, error: Option<&LogError>, trace: Option<TraceParent>) -> Reject {
         self.count("failed", events);
         let reason = error.map_or_else(|| "the log did not answer in time".to_owned(), ToString::to_string);
-        tracing::warn!(events, reason, "events not stored");
+        let trace_id = trace.as_ref().map(TraceParent::trace_id);
+        tracing::warn!(events, reason, trace_id, "events not stored");
         match error {
             Some(LogError::TooLarge) => Reject::EventTooLarge,
             _ => Reject::NotStored,
@@ -156,6 +168,13 @@ impl Handler for Ingest {
     async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
         self.answer(request).await
     }
+}
+
+/// The trace that a request belongs to, if it says so in one valid header.
+fn trace_of(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut values = headers.get_all(TRACEPARENT).iter();
+    let first = values.next()?;
+    if values.next().is_some() { None } else { TraceParent::parse(first.as_bytes()) }
 }
 
 /// The time of receipt, in ms. The clock is read here and nowhere else in this room, once a request.

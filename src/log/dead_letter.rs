@@ -1,6 +1,7 @@
 //! What stands beside a dead letter, and how one is cut that the log would not take. Times are in ms.
 
 use super::DeadLetter;
+use crate::telemetry::TRACEPARENT;
 
 /// Longest text of an error that is kept, in bytes.
 const ERROR_BYTES: usize = 1_024;
@@ -55,6 +56,7 @@ pub(super) fn headers(letter: &DeadLetter, topic: &str, truncated: Option<String
         ("attempts", letter.attempts.to_string()),
         ("failed-at", letter.failed_at_ms.to_string()),
     ];
+    headers.extend(letter.trace.as_ref().map(|trace| (TRACEPARENT, trace.as_str().to_owned())));
     headers.extend(truncated.map(|note| ("truncated", note)));
     headers
 }
@@ -80,6 +82,7 @@ mod tests {
             error: "event_type: missing".to_owned(),
             attempts: 1,
             failed_at_ms: 1_700_000_001_500,
+            trace: None,
         }
     }
 

@@ -15,6 +15,7 @@ pub use embedded::{EmbeddedLog, scan as scan_embedded};
 pub use error::LogError;
 pub use kafka::{KafkaLog, scan as scan_kafka};
 
+use crate::telemetry::TraceParent;
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +50,8 @@ pub struct NewRecord {
     pub event_type: String,
     /// For the header `event_version`.
     pub event_version: u64,
+    /// For the header `traceparent`: of the request that brought it, if it carried one.
+    pub trace: Option<TraceParent>,
 }
 
 /// A record that cannot be counted, with what tells where it came from. Key and value are the original bytes.
@@ -70,6 +73,8 @@ pub struct DeadLetter {
     pub attempts: u32,
     /// When it failed, in ms.
     pub failed_at_ms: i64,
+    /// The record's own header `traceparent`, if it was valid.
+    pub trace: Option<TraceParent>,
 }
 
 /// A record as it is read, borrowed from the client.
@@ -85,6 +90,14 @@ pub struct LogRecord<'a> {
     pub key: Option<&'a [u8]>,
     /// Its value; absent for a tombstone.
     pub value: Option<&'a [u8]>,
+    /// Its headers, not read yet; absent where the log keeps none.
+    pub headers: Option<&'a dyn Headers>,
+}
+
+/// The headers of a record, in the client's own form: few records are ever asked for theirs.
+pub trait Headers: std::fmt::Debug {
+    /// The header `traceparent`, if it is there and valid.
+    fn trace(&self) -> Option<TraceParent>;
 }
 
 /// A record that was looked up, with what tells it from any other.

@@ -50,15 +50,8 @@ pub(super) async fn run(shared: Arc<Shared>, mut batches: UnboundedReceiver<Lett
 
 fn stored(shared: &Shared, batch: &LetterBatch) {
     shared.registry.letters_done(bytes(batch));
-    shared.metrics.dead_letters_total.inc_by(batch.letters.len() as u64);
     let Some(first) = batch.letters.first() else { return };
-    tracing::warn!(
-        partition = first.partition,
-        offset = first.offset,
-        letters = batch.letters.len(),
-        error = first.error,
-        "dead letters stored"
-    );
+    shared.report_dead_letters(first, &batch.letters);
     let offsets: Vec<i64> = batch.letters.iter().map(|letter| letter.offset).collect();
     let is_leaving = shared.registry.update(first.partition, |p| {
         p.letters_stored(batch.generation, &offsets);

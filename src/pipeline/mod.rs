@@ -105,6 +105,8 @@ impl Pipeline {
     /// Ready to run until `shutdown` begins. Must be called within a tokio runtime.
     pub fn new(parts: Parts, shutdown: Shutdown) -> Pipeline {
         let Parts { config, layout, counters, log, store, metrics, readiness } = parts;
+        // At 0 from the beginning, or a counter's first events would be no increase.
+        counters.iter().for_each(|counter| drop(metrics.counter_events_total.with_label_values(&[counter.name()])));
         let timing = Timing { lateness_ms: millis(config.lateness), max_ahead_ms: millis(config.max_ahead) };
         let shared = Shared {
             config,

@@ -2,7 +2,7 @@
 
 use super::start::Located;
 use crate::counter::{Counted, Counting, Dedupe, Fingerprint, Segment};
-use crate::log::{DeadLetter, Extent, LogRecord};
+use crate::log::{DeadLetter, Extent, Headers, LogRecord};
 
 /// Where counting of a partition begins, and under which generation its batches are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +117,7 @@ impl Reading {
                 error,
                 attempts: 1,
                 failed_at_ms: now_ms(),
+                trace: record.headers.and_then(Headers::trace),
             });
         }
     }

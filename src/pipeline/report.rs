@@ -3,9 +3,13 @@
 use super::Shared;
 use super::partition::Partition;
 use crate::counter::{Dedupe, Outcome, Segment};
+use crate::log::DeadLetter;
 use crate::store::{PartitionFlush, StoreError};
-use crate::telemetry::Role;
+use crate::telemetry::{Role, TraceParent};
 use crate::window::Watermark;
+
+/// Most lines about single dead letters of a batch: a flood of them is one matter, not thousands.
+const TRACED_LINES: usize = 20;
 
 impl Shared {
     pub(super) fn report_ready(&self) {
@@ -69,6 +73,19 @@ impl Shared {
         }
         if let Some(received_ms) = segment.oldest_received_ms {
             self.metrics.freshness_seconds.observe(seconds(now_ms - received_ms).max(0.0));
+        }
+    }
+
+    /// Dead letters are stored: one line for all of them, and one for each that a trace leads to.
+    pub(super) fn report_dead_letters(&self, first: &DeadLetter, letters: &[DeadLetter]) {
+        self.metrics.dead_letters_total.inc_by(letters.len() as u64);
+        let DeadLetter { partition, offset, error, trace, .. } = first;
+        let trace_id = trace.as_ref().map(TraceParent::trace_id);
+        tracing::warn!(partition, offset, letters = letters.len(), error, trace_id, "dead letters stored");
+        let traced = letters[1..].iter().filter_map(|letter| Some((letter, letter.trace.as_ref()?.trace_id())));
+        for (letter, trace_id) in traced.take(TRACED_LINES) {
+            let DeadLetter { partition, offset, error, .. } = letter;
+            tracing::warn!(partition, offset, error, trace_id, "dead letter stored");
         }
     }
 

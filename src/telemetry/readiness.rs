@@ -65,6 +65,13 @@ impl Readiness {
         }
     }
 
+    /// The roles of this process, and whether each can do its job.
+    pub fn all(&self) -> Vec<(Role, bool)> {
+        let states = self.lock();
+        let own = Role::ALL.into_iter().filter(|role| states[*role as usize] != State::Absent);
+        own.map(|role| (role, states[role as usize] == State::Ready)).collect()
+    }
+
     /// The roles of this process that cannot do their job, with the reason.
     pub fn reasons(&self) -> Vec<(Role, String)> {
         let states = self.lock();
@@ -105,7 +112,9 @@ mod tests {
         readiness.ready(Role::Query);
         assert_eq!(readiness.reasons(), []);
         assert_eq!(readiness.reason(Role::Query).unwrap(), "this process does not query");
+        assert_eq!(readiness.all(), [(Role::Ingest, true)]);
         readiness.not_ready(Role::Ingest, "kafka is away");
+        assert_eq!(readiness.all(), [(Role::Ingest, false)]);
         assert_eq!(readiness.reason(Role::Ingest).unwrap(), "kafka is away");
     }
 }

@@ -43,6 +43,7 @@ fn events(count: usize) -> Vec<NewRecord> {
         value: format!("{{\"n\":{n}}}").into_bytes(),
         event_type: "page_view".to_owned(),
         event_version: 2,
+        trace: None,
     };
     (0..count).map(event).collect()
 }
@@ -334,6 +335,7 @@ fn letter(offset: i64, bytes: usize) -> DeadLetter {
         error: "no JSON".to_owned(),
         attempts: 1,
         failed_at_ms: 1_700_000_001_000,
+        trace: None,
     }
 }
 

@@ -34,6 +34,7 @@ async fn counted(config: &Config) -> u64 {
             value: json.trim_matches(['[', ']']).as_bytes().to_vec(),
             event_type: "t".into(),
             event_version: 1,
+            trace: None,
         };
         log.append(bodies.into_iter().map(|body| record(body.json)).collect()).await.unwrap();
     }

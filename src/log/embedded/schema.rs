@@ -85,6 +85,7 @@ pub(super) fn read(
             time_ms: row.get(1)?,
             key: bytes(row.get_ref(2)?),
             value: bytes(row.get_ref(3)?),
+            headers: None,
         };
         count += 1;
         if !each(record) {

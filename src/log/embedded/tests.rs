@@ -26,6 +26,7 @@ fn events(values: impl IntoIterator<Item = i64>) -> Vec<NewRecord> {
         value: format!("{{\"n\":{n}}}").into_bytes(),
         event_type: "test".to_owned(),
         event_version: 1,
+        trace: None,
     };
     values.into_iter().map(event).collect()
 }
@@ -230,6 +231,7 @@ async fn dead_letters_can_be_read_with_any_tool() {
         error: "not UTF-8".to_owned(),
         attempts: 1,
         failed_at_ms: 12,
+        trace: None,
     };
     log.dead_letters(&[letter.clone(), letter.clone()]).await.unwrap();
     log.dead_letters(&[letter]).await.unwrap();

@@ -3,12 +3,12 @@
 use super::context::{Complaints, settings};
 use super::members::Membership;
 use super::topics::ANSWER;
-use crate::log::{Consumer, Extent, KafkaConfig, LogError, LogRecord, Notice};
-use crate::telemetry::Metrics;
+use crate::log::{Consumer, Extent, Headers, KafkaConfig, LogError, LogRecord, Notice};
+use crate::telemetry::{Metrics, TRACEPARENT, TraceParent};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode, RDKafkaErrorCode as Code};
-use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
@@ -272,13 +272,24 @@ fn is_elsewhere(code: RDKafkaErrorCode) -> bool {
     )
 }
 
-pub(super) fn record<'a>(message: &'a BorrowedMessage<'_>) -> LogRecord<'a> {
+pub(super) fn record<'a>(message: &'a BorrowedMessage<'a>) -> LogRecord<'a> {
     LogRecord {
         partition: message.partition(),
         offset: message.offset(),
         time_ms: message.timestamp().to_millis(),
         key: message.key(),
         value: message.payload(),
+        headers: Some(message),
+    }
+}
+
+impl Headers for BorrowedMessage<'_> {
+    fn trace(&self) -> Option<TraceParent> {
+        let headers = rdkafka::Message::headers(self)?;
+        let mut found = headers.iter().filter(|header| header.key.eq_ignore_ascii_case(TRACEPARENT));
+        let value = found.next()?.value?;
+        // Two of them contradict each other, so neither is taken.
+        if found.next().is_some() { None } else { TraceParent::parse(value) }
     }
 }
 

@@ -11,7 +11,7 @@ pub use scan::scan;
 
 use super::dead_letter::{self, Cut, KEEP};
 use super::{Consumer, DeadLetter, EventLog, KafkaConfig, KeptRecord, LogError, NewRecord, Stored};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, TRACEPARENT};
 use async_trait::async_trait;
 use consumer::KafkaConsumer;
 use context::{Complaints, settings};
@@ -147,7 +147,8 @@ impl EventLog for KafkaLog {
                 ("event_version", version.as_str()),
                 ("content-type", "application/json"),
             ];
-            let headers = producer::headers(pairs);
+            let trace = record.trace.as_ref().map(|trace| (TRACEPARENT, trace.as_str()));
+            let headers = producer::headers(pairs.into_iter().chain(trace));
             Outgoing { key: Some(record.key.as_bytes()), value: Some(&record.value), headers }
         });
         self.events.send(outgoing).await?;

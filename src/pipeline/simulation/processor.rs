@@ -172,7 +172,8 @@ impl Processor {
                 // The consumer only polls what is there.
                 let Some(entry) = outside.topic.log(id).entry(offset).filter(|e| e.what != What::Hole) else { break };
                 let value = entry.value.as_deref();
-                let record = LogRecord { partition: id, offset, time_ms: entry.time_ms, key: None, value };
+                let record =
+                    LogRecord { partition: id, offset, time_ms: entry.time_ms, key: None, value, headers: None };
                 open.take(&mut self.counting, &record, || 0);
                 if open.cells() >= outside.settings.cap {
                     self.merge(worker, id, outside);

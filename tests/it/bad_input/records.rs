@@ -73,7 +73,7 @@ fn mixed(partitions: i32) -> (Vec<Raw>, usize) {
         key: (n % 3 != 0).then(|| format!("key {n}").into_bytes()),
         value,
         partition: Some(n as i32 % partitions),
-        timestamp: None,
+        ..Raw::default()
     });
     (raw.collect(), count)
 }
@@ -88,7 +88,7 @@ async fn every_record_that_cannot_be_read_is_a_dead_letter_and_its_partition_goe
         value: Some(br#"{"type":"page_view"}"#.to_vec()),
         partition: Some(1),
         timestamp: Some(-1),
-        key: None,
+        ..Raw::default()
     });
     bad += 1;
     let all = raw.len() as u64;

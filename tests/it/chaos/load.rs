@@ -189,7 +189,7 @@ fn bad(choices: &mut Choices) -> Raw {
         key: choices.one_of(&keys).map(<[u8]>::to_vec),
         value: choices.one_of(&values).map(<[u8]>::to_vec),
         partition: Some(choices.below(u64::from(super::round::PARTITIONS)) as i32),
-        timestamp: None,
+        ..Raw::default()
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::Headers;
+use rdkafka::message::{Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, ClientContext, Message, Offset, TopicPartitionList};
@@ -40,6 +40,7 @@ pub(crate) struct Raw {
     pub(crate) value: Option<Vec<u8>>,
     pub(crate) partition: Option<i32>,
     pub(crate) timestamp: Option<i64>,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
 }
 
 impl From<(String, Vec<u8>)> for Raw {
@@ -61,6 +62,12 @@ pub(crate) fn produce(client: &ClientConfig, topic: &str, records: impl Iterator
         record.payload = raw.value.as_deref();
         record.partition = raw.partition;
         record.timestamp = raw.timestamp;
+        record.headers = (!raw.headers.is_empty()).then(|| {
+            let pair = |headers: OwnedHeaders, (key, value): &(String, Vec<u8>)| {
+                headers.insert(Header { key, value: Some(value) })
+            };
+            raw.headers.iter().fold(OwnedHeaders::new(), pair)
+        });
         while let Err((error, refused)) = producer.send(record) {
             assert_eq!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::QueueFull), "{error}");
             producer.poll(Duration::from_millis(10));
