@@ -4,6 +4,7 @@
 //! [`Handler`]'s business; this room knows no path and no role.
 
 mod body;
+mod patience;
 mod receive;
 mod respond;
 mod secret;
@@ -13,7 +14,7 @@ pub use body::Body;
 pub use receive::{Unreceived, discard, receive};
 pub use respond::{error, json, text};
 pub use secret::same_secret;
-pub use server::{Handler, Limits, Server};
+pub use server::{Handler, Limits, Peer, Server};
 
 use std::net::SocketAddr;
 

@@ -1,3 +1,4 @@
+use super::patience::Patient;
 use super::{Body, error};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
@@ -32,13 +33,24 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Request line and headers together; more is answered with 431.
     pub max_header_bytes: usize,
+    /// Time in which a client must take something of an answer that waits for it.
+    pub read_patience: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { max_connections: 10_000, header_timeout: Duration::from_secs(10), max_header_bytes: 16 * 1024 }
+        Limits {
+            max_connections: 10_000,
+            header_timeout: Duration::from_secs(10),
+            max_header_bytes: 16 * 1024,
+            read_patience: Duration::from_secs(30),
+        }
     }
 }
+
+/// Who is at the other end of a connection: an extension of each of its requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
 
 /// What a server does with a request.
 pub trait Handler: Send + Sync + 'static {
@@ -119,14 +131,20 @@ impl Server {
 async fn serve<H: Handler>(stream: TcpStream, limits: Limits, handler: Arc<H>, shutdown: Shutdown) {
     // Without it a small answer may wait for the client's delayed acknowledgement. It only fails on a dead socket.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(|request| answer(&*handler, request));
+    let peer = stream.peer_addr().ok().map(Peer);
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
+        answer(&*handler, request)
+    });
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
             .max_header_size(limits.max_header_bytes)
             .max_buf_size(READ_BUFFER_BYTES.max(limits.max_header_bytes))
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Patient::new(stream, limits.read_patience)), service)
     );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

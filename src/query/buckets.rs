@@ -5,7 +5,7 @@ use super::partitions::Partitions;
 use super::starts::{AHEAD_MS, Starts};
 use super::time::{Range, seconds};
 use crate::counter::{Counter, Counters};
-use crate::store::{CounterStore, Keys, Read, StoredBucket};
+use crate::store::{CounterStore, Keys, Read, StoreError, StoredBucket};
 use crate::window::Window;
 use serde::Serialize;
 
@@ -42,19 +42,20 @@ pub(super) struct Answer<'a> {
     settled: bool,
 }
 
-#[derive(Debug, Serialize)]
-struct Bucket {
-    start: i64,
+/// One window of the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Bucket {
+    pub(super) start: i64,
     end: i64,
     #[serde(rename = "final")]
-    is_final: bool,
-    partial: bool,
-    total: u64,
+    pub(super) is_final: bool,
+    pub(super) partial: bool,
+    pub(super) total: u64,
     other: u64,
     keys: Vec<Key>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Key {
     key: String,
     count: u64,
@@ -68,18 +69,8 @@ impl<'a> Question<'a> {
         params: &'a Params,
         now_ms: i64,
     ) -> Result<Question<'a>, QueryError> {
-        let (_, counter) = counters
-            .named(name)
-            .ok_or_else(|| QueryError::UnknownCounter { name: name.to_owned(), hint: known(counters, name) })?;
-        let window = match params.get("window") {
-            None => smallest(counter),
-            Some(label) => counter.window(label).map(|(_, window)| window),
-        };
-        let window = window.ok_or_else(|| QueryError::UnknownWindow {
-            counter: name.to_owned(),
-            window: params.get("window").unwrap_or_default().to_owned(),
-            known: counter.windows().iter().map(Window::label).collect::<Vec<_>>().join(", "),
-        })?;
+        let (_, counter) = counter_of(counters, name)?;
+        let (_, window) = window_of(counter, params.get("window"))?;
         let range = Range::parse(params.get("from"), params.get("to"), now_ms)?;
         if range.from.saturating_mul(1_000) > now_ms.saturating_add(AHEAD_MS) {
             return Err(QueryError::Future);
@@ -90,6 +81,13 @@ impl<'a> Question<'a> {
             return Err(QueryError::NoKeys(name.to_owned()));
         }
         Ok(Question { counter, window, range, top, key, now_ms })
+    }
+
+    /// The question for the totals of the last `span_s` seconds.
+    pub(super) fn totals(counter: &'a Counter, window: &'a Window, span_s: i64, now_ms: i64) -> Question<'a> {
+        let now_s = now_ms.div_euclid(1_000);
+        let range = Range { from: now_s - span_s, to: now_s + 1 };
+        Question { counter, window, range, top: 0, key: None, now_ms }
     }
 
     /// How many counts the answer takes to read, or why that is too much.
@@ -111,6 +109,24 @@ impl<'a> Question<'a> {
         // Watermarks before counts, so that no bucket is called final with a count from before that.
         let partitions = Partitions::read(store, topic).await?;
         let since = since(&store.counters().await?, self.counter.name());
+        let buckets = self.buckets(store, &partitions, since).await?;
+        Ok(Answer {
+            counter: self.counter.name(),
+            window: self.window.label(),
+            data_as_of: partitions.data_as_of_ms().map(seconds),
+            complete_until: partitions.complete_until_ms().map(seconds),
+            settled: !buckets.is_empty() && buckets.iter().all(|b| b.is_final) && self.starts().is_whole(),
+            buckets,
+        })
+    }
+
+    /// Reads the buckets. What is known of the partitions, and since when the counter counts, was read before.
+    pub(super) async fn buckets(
+        &self,
+        store: &dyn CounterStore,
+        partitions: &Partitions,
+        since: Option<i64>,
+    ) -> Result<Vec<Bucket>, StoreError> {
         let complete_until_ms = partitions.complete_until_ms();
         let (counter, window) = (self.counter.name().to_owned(), self.window.label().to_owned());
         let read = Read { counter, window, starts: self.starts().list(), keys: self.keys() };
@@ -128,15 +144,7 @@ impl<'a> Question<'a> {
                 keys: self.ranked(stored),
             }
         });
-        let buckets: Vec<Bucket> = buckets.collect();
-        Ok(Answer {
-            counter: self.counter.name(),
-            window: self.window.label(),
-            data_as_of: partitions.data_as_of_ms().map(seconds),
-            complete_until: complete_until_ms.map(seconds),
-            settled: !buckets.is_empty() && buckets.iter().all(|b| b.is_final) && self.starts().is_whole(),
-            buckets,
-        })
+        Ok(buckets.collect())
     }
 
     fn keys(&self) -> Keys {
@@ -180,19 +188,38 @@ impl<'a> Question<'a> {
 }
 
 /// What else may be asked for: the nearest name, or all of them.
-fn known(counters: &Counters, name: &str) -> String {
+fn nearest(counters: &Counters, name: &str) -> String {
     let names = || counters.iter().map(Counter::name);
     // A name of any length may be asked for, and comparing takes as long as both are.
     let near = names().filter(|known| known.len().abs_diff(name.len()) <= 2);
     let near = near.map(|known| (strsim::damerau_levenshtein(name, known), known)).min();
     match near {
         Some((distance, nearest)) if distance <= 2 => format!("did you mean `{nearest}`?"),
-        _ => format!("the configured ones are {}", names().collect::<Vec<_>>().join(", ")),
+        _ => format!("the configured ones are {}", names_of(counters)),
     }
 }
 
-fn smallest(counter: &Counter) -> Option<&Window> {
-    counter.windows().iter().min_by_key(|window| window.size_s())
+/// The counter of that name, and its place.
+pub(super) fn counter_of<'a>(counters: &'a Counters, name: &str) -> Result<(usize, &'a Counter), QueryError> {
+    counters.named(name).ok_or_else(|| QueryError::UnknownCounter { name: name.to_owned(), hint: nearest(counters, name) })
+}
+
+/// The names of all counters, for an error.
+pub(super) fn names_of(counters: &Counters) -> String {
+    counters.iter().map(Counter::name).collect::<Vec<_>>().join(", ")
+}
+
+/// The window of that size, else the smallest, and its place.
+pub(super) fn window_of<'a>(counter: &'a Counter, label: Option<&str>) -> Result<(usize, &'a Window), QueryError> {
+    let window = match label {
+        None => counter.windows().iter().enumerate().min_by_key(|(_, window)| window.size_s()),
+        Some(label) => counter.window(label),
+    };
+    window.ok_or_else(|| QueryError::UnknownWindow {
+        counter: counter.name().to_owned(),
+        window: label.unwrap_or_default().to_owned(),
+        known: counter.windows().iter().map(Window::label).collect::<Vec<_>>().join(", "),
+    })
 }
 
 fn top(text: &str) -> Result<usize, QueryError> {

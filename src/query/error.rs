@@ -36,11 +36,24 @@ pub enum QueryError {
     )]
     Origin(String),
     /// The request carries no token, or a wrong one.
-    #[error("this needs the header `Authorization: Bearer …` with the query token")]
+    #[error("this needs the header `Authorization: Bearer …` with the query token, or a log-in at /login")]
     Unauthorized,
+    /// Too many wrong tokens came from that address; none is looked at for a while.
+    #[error("too many wrong tokens came from this address: try again in {wait_s} s")]
+    TooManyWrongTokens {
+        /// Until a token is looked at again.
+        wait_s: i64,
+    },
+    /// Something that is sent to be read, and is too large for that.
+    #[error("this is too large for a log-in")]
+    TooLarge,
+    /// The live view needs a counter.
+    #[error("`counter` is missing: name one of {0}")]
+    NoCounter(String),
     /// Nothing is served there.
     #[error(
-        "nothing is served at `{0}`: try /, /api/v1/counters, /api/v1/counters/NAME, /api/v1/status or /openapi.json"
+        "nothing is served at `{0}`: try /, /api/v1/counters, /api/v1/counters/NAME, /api/v1/status, /api/v1/live or \
+         /openapi.json"
     )]
     NoSuchPath(String),
     /// The path exists, but takes other methods.
@@ -137,11 +150,14 @@ impl QueryError {
             | QueryError::TokenFile { .. }
             | QueryError::Origin(_) => StatusCode::INTERNAL_SERVER_ERROR,
             QueryError::Unauthorized => StatusCode::UNAUTHORIZED,
+            QueryError::TooManyWrongTokens { .. } => StatusCode::TOO_MANY_REQUESTS,
+            QueryError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             QueryError::NoSuchPath(_) | QueryError::UnknownCounter { .. } => StatusCode::NOT_FOUND,
             QueryError::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             QueryError::RemoteRead(refused) => refused.status(),
             QueryError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
-            QueryError::NotUtf8(_)
+            QueryError::NoCounter(_)
+            | QueryError::NotUtf8(_)
             | QueryError::UnknownParameter { .. }
             | QueryError::Twice(_)
             | QueryError::UnknownWindow { .. }
@@ -163,8 +179,18 @@ impl QueryError {
             QueryError::Time { parameter, .. } | QueryError::TooFar { parameter, .. } => Some(parameter),
             QueryError::UnknownWindow { .. } | QueryError::TooMuch { .. } => Some("window"),
             QueryError::Backwards | QueryError::Future => Some("from"),
+            QueryError::NoCounter(_) => Some("counter"),
             QueryError::Top(_) => Some("top"),
             QueryError::NoKeys(_) => Some("key"),
+            _ => None,
+        }
+    }
+
+    /// When it is worth trying again.
+    pub(super) fn retry_after(&self) -> Option<HeaderValue> {
+        match self {
+            QueryError::Store(_) => Some(HeaderValue::from_static("1")),
+            QueryError::TooManyWrongTokens { wait_s } => Some(HeaderValue::from(*wait_s)),
             _ => None,
         }
     }
@@ -175,9 +201,11 @@ impl QueryError {
         let header = match self {
             QueryError::Unauthorized => Some((WWW_AUTHENTICATE, "Bearer realm=\"streamgauge\"")),
             QueryError::Method(allowed) => Some((ALLOW, *allowed)),
-            QueryError::Store(_) => Some((RETRY_AFTER, "1")),
             _ => None,
         };
+        if let Some(after) = self.retry_after() {
+            response.headers_mut().insert(RETRY_AFTER, after);
+        }
         if let Some((name, value)) = header {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
         }

@@ -1,13 +1,15 @@
-use super::assets::Asset;
-use super::buckets::{MOST_CELLS, PARAMETERS, Question};
+use super::assets::{self, Asset};
+use super::buckets::{MOST_CELLS, PARAMETERS, Question, counter_of, names_of, window_of};
 use super::cors::Cors;
 use super::counters::CounterList;
+use super::live::Hub;
+use super::login::{Login, MOST_FORM_BYTES, Visit};
 use super::params::Params;
 use super::partitions::Partitions;
 use super::status::Status;
 use super::{Config, QueryError, monitor, remote_read, time};
 use crate::counter::Counters;
-use crate::http::{self, Body, Handler};
+use crate::http::{self, Body, Handler, Peer, Unreceived, receive};
 use crate::shutdown::Shutdown;
 use crate::store::{CounterStore, StoreError};
 use crate::telemetry::{Metrics, Readiness};
@@ -17,21 +19,25 @@ use hyper::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use secrecy::{ExposeSecret, SecretString};
 use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// Counts that all questions together may hold in memory at a time; what comes on top waits.
 const CELLS_IN_FLIGHT: u64 = 2 * MOST_CELLS;
 
+/// Time for a form to arrive.
+const FORM_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What every answer tells a browser to refuse.
 const SECURITY_HEADERS: [(HeaderName, &str); 3] = [
     (
         CONTENT_SECURITY_POLICY,
-        "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     ),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (REFERRER_POLICY, "no-referrer"),
@@ -39,8 +45,9 @@ const SECURITY_HEADERS: [(HeaderName, &str); 3] = [
 
 /// Answers questions about the counts: the read side's [`Handler`].
 pub struct Query {
-    token: Option<SecretString>,
+    login: Login,
     cors: Cors,
+    live: Hub,
     store: Arc<dyn CounterStore>,
     counters: Arc<Counters>,
     topic: String,
@@ -51,6 +58,10 @@ pub struct Query {
 
 /// What a path leads to.
 enum Route<'a> {
+    Page,
+    Login,
+    Logout,
+    Live,
     File(&'static Asset),
     Counters,
     Counter(&'a str),
@@ -72,63 +83,89 @@ impl Query {
         readiness: Arc<Readiness>,
     ) -> Result<Query, QueryError> {
         config.validate()?;
-        let reading = Semaphore::new(CELLS_IN_FLIGHT as usize);
-        let token = config.read_token()?;
+        let (reading, topic) = (Semaphore::new(CELLS_IN_FLIGHT as usize), topic.into());
+        let login = Login::new(config.read_token()?, metrics.clone());
         let cors = Cors::new(config.allowed_origins);
-        Ok(Query { token, cors, store, counters, topic: topic.into(), metrics, readiness, reading })
+        let live = Hub::new(store.clone(), counters.clone(), topic.clone(), metrics.clone());
+        Ok(Query { login, cors, live, store, counters, topic, metrics, readiness, reading })
     }
 
-    /// Keeps the readiness of the query role true: looks whether the store answers, until the shutdown begins.
+    /// Keeps the readiness of the query role true and reads the store for the live pages, until the shutdown begins.
     pub async fn run_monitor(&self, shutdown: Shutdown) {
-        monitor::watch(&*self.store, &self.readiness, &shutdown).await;
+        tokio::join!(monitor::watch(&*self.store, &self.readiness, &shutdown), self.live.run(&shutdown));
     }
 
-    /// Answers a request that came at `now_ms`.
-    async fn answer<B>(&self, request: Request<B>, now_ms: i64) -> Response<Body>
+    /// Answers a request.
+    async fn answer<B>(&self, request: Request<B>, visit: Visit) -> Response<Body>
     where
         B: HttpBody<Data = Bytes> + Unpin,
         B::Error: Display,
     {
-        let (head, mut body) = request.into_parts();
-        let (method, uri, headers) = (&head.method, &head.uri, &head.headers);
         let began = Instant::now();
-        if let Some(mut preflight) = self.cors.preflight(method, uri, headers) {
-            self.cors.allow(uri, headers, preflight.headers_mut());
-            self.metrics.query_requests_total.with_label_values(&[preflight.status().as_str()]).inc();
-            return preflight;
-        }
-        let answered = self.authorised(headers).and_then(|()| route(method, uri.path()));
-        let cache = if matches!(answered, Ok(Route::File(_))) { "no-cache" } else { "no-store" };
-        let answered = match answered {
-            Ok(Route::File(asset)) => Ok(asset.response()),
-            Ok(Route::Counters) => self.counters(uri).await,
-            Ok(Route::Counter(name)) => self.counter(name, uri, headers, now_ms).await,
-            Ok(Route::Status) => self.status(uri, now_ms).await,
-            Ok(Route::RemoteRead) => self.remote_read(headers, &mut body, now_ms).await,
-            Err(refused) => Err(refused),
+        let (head, mut body) = request.into_parts();
+        let answered = match self.cors.preflight(&head.method, &head.uri, &head.headers) {
+            Some(preflight) => Ok(preflight),
+            None => self.admit(&head, &mut body, visit).await,
         };
+        let mut response = self.finish(answered, began);
+        self.cors.allow(&head.uri, &head.headers, response.headers_mut());
+        response
+    }
+
+    /// Answers those who may come in, and shows the door to others.
+    async fn admit<B>(&self, head: &Parts, body: &mut B, visit: Visit) -> Result<Response<Body>, QueryError>
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+        B::Error: Display,
+    {
+        let (method, uri, headers) = (&head.method, &head.uri, &head.headers);
+        let routed = route(method, uri.path());
+        let is_public = matches!(&routed, Ok(route) if route.is_public());
+        let admitted = if is_public { Ok(()) } else { self.login.admit(headers, visit) };
+        match (admitted, routed) {
+            (Err(QueryError::Unauthorized), Ok(Route::Page)) if !headers.contains_key(AUTHORIZATION) => {
+                Ok(Login::instead_of(uri))
+            }
+            (Err(refused), _) | (Ok(()), Err(refused)) => Err(refused),
+            (Ok(()), Ok(Route::Login)) if method == Method::POST => {
+                Ok(self.login.log_in(&read_form(body).await?, headers, visit))
+            }
+            (Ok(()), Ok(Route::Login)) => Ok(self.login.form(uri)),
+            (Ok(()), Ok(Route::Logout)) => Ok(self.login.log_out(headers)),
+            (Ok(()), Ok(Route::RemoteRead)) => self.remote_read(headers, body, visit.now_ms).await,
+            (Ok(()), Ok(route)) => self.tell(&route, method, uri, headers, visit.now_ms).await,
+        }
+    }
+
+    /// The answer with what all have in common.
+    fn finish(&self, answered: Result<Response<Body>, QueryError>, began: Instant) -> Response<Body> {
         let mut response = answered.unwrap_or_else(|refused| refused.response());
         for (name, value) in SECURITY_HEADERS {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
-        response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static(cache));
-        self.cors.allow(uri, headers, response.headers_mut());
+        response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         self.metrics.query_requests_total.with_label_values(&[response.status().as_str()]).inc();
         self.metrics.query_request_seconds.observe(began.elapsed().as_secs_f64());
         response
     }
 
-    fn authorised(&self, headers: &HeaderMap) -> Result<(), QueryError> {
-        let Some(token) = &self.token else { return Ok(()) };
-        let sent = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|v| v.split_once(' '));
-        match sent {
-            Some((scheme, sent))
-                if scheme.eq_ignore_ascii_case("bearer")
-                    && http::same_secret(token.expose_secret().as_bytes(), sent.trim().as_bytes()) =>
-            {
-                Ok(())
-            }
-            _ => Err(QueryError::Unauthorized),
+    /// Answers somebody who may know.
+    async fn tell(
+        &self,
+        route: &Route<'_>,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        now_ms: i64,
+    ) -> Result<Response<Body>, QueryError> {
+        match route {
+            Route::Page => Ok(assets::page(self.login.is_on())),
+            Route::File(asset) => Ok(asset.response()),
+            Route::Counters => self.counters(uri).await,
+            Route::Counter(name) => self.counter(name, uri, headers, now_ms).await,
+            Route::Status => self.status(uri, now_ms).await,
+            Route::Live => self.live(method, uri, headers),
+            Route::Login | Route::Logout | Route::RemoteRead => Err(QueryError::Method("POST")),
         }
     }
 
@@ -165,6 +202,21 @@ impl Query {
         Ok(remote_read::respond(&plan.answer(&*self.store, &self.topic).await?))
     }
 
+    fn live(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Response<Body>, QueryError> {
+        let params = Params::parse(uri.query(), &["counter", "window"])?;
+        let name = params.get("counter").ok_or_else(|| QueryError::NoCounter(names_of(&self.counters)))?;
+        let (counter_place, counter) = counter_of(&self.counters, name)?;
+        let (window_place, _) = window_of(counter, params.get("window"))?;
+        let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+        let mut response = http::text(StatusCode::OK, "text/event-stream", "");
+        if method == Method::GET {
+            *response.body_mut() = self.live.read((counter_place, window_place), last);
+        }
+        // What is between must hand each event on as it comes.
+        response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+        Ok(response)
+    }
+
     async fn status(&self, uri: &Uri, now_ms: i64) -> Result<Response<Body>, QueryError> {
         Params::parse(uri.query(), &[])?;
         let partitions: Result<Partitions, StoreError> = Partitions::read(&*self.store, &self.topic).await;
@@ -174,14 +226,42 @@ impl Query {
 
 impl Handler for Query {
     async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
-        self.answer(request, time::now_ms()).await
+        let peer = request.extensions().get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(peer)| peer.ip());
+        self.answer(request, Visit { peer, now_ms: time::now_ms() }).await
+    }
+}
+
+/// What a form holds; one that does not come is empty.
+async fn read_form<B>(body: &mut B) -> Result<Bytes, QueryError>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    match receive(body, MOST_FORM_BYTES as u64, FORM_PATIENCE, |_| true).await {
+        Err(Unreceived::TooLarge(_)) => Err(QueryError::TooLarge),
+        form => Ok(form.unwrap_or_default()),
+    }
+}
+
+impl Route<'_> {
+    /// Whether it is for those who are not logged in, too.
+    fn is_public(&self) -> bool {
+        match self {
+            Route::Login | Route::Logout => true,
+            Route::File(asset) => asset.is_public(),
+            _ => false,
+        }
     }
 }
 
 fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, QueryError> {
     let route = match path {
+        "/" => Route::Page,
+        "/login" => Route::Login,
+        "/logout" => Route::Logout,
         "/api/v1/counters" => Route::Counters,
         "/api/v1/status" => Route::Status,
+        "/api/v1/live" => Route::Live,
         "/api/v1/prometheus/read" => Route::RemoteRead,
         _ => match (path.strip_prefix("/api/v1/counters/"), Asset::at(path)) {
             (Some(name), _) => Route::Counter(name),
@@ -189,11 +269,12 @@ fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, QueryError> {
             (None, None) => return Err(QueryError::NoSuchPath(path.to_owned())),
         },
     };
-    let (fits, allowed) = match route {
-        Route::RemoteRead => (method == Method::POST, "POST"),
-        _ => (matches!(*method, Method::GET | Method::HEAD), "GET, HEAD"),
+    let allowed = match &route {
+        Route::RemoteRead | Route::Logout => "POST",
+        Route::Login => "GET, HEAD, POST",
+        _ => "GET, HEAD",
     };
-    if fits { Ok(route) } else { Err(QueryError::Method(allowed)) }
+    if allowed.split(", ").any(|allowed| allowed == method) { Ok(route) } else { Err(QueryError::Method(allowed)) }
 }
 
 #[cfg(test)]

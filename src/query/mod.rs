@@ -11,6 +11,8 @@ mod cors;
 mod counters;
 mod error;
 mod handler;
+mod live;
+mod login;
 mod monitor;
 mod params;
 mod partitions;

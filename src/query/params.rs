@@ -28,7 +28,7 @@ impl Params {
 }
 
 /// Decodes a name or a value of a query string.
-fn decode(text: &str) -> Result<String, QueryError> {
+pub(super) fn decode(text: &str) -> Result<String, QueryError> {
     let text = text.replace('+', " ");
     percent_decode_str(&text).decode_utf8().map(Into::into).map_err(|_| QueryError::NotUtf8(text.clone()))
 }

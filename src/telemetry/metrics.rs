@@ -14,7 +14,8 @@ const FRESHNESS_SECONDS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.
 const CELLS: &[f64] = &[1.0, 10.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0, 30_000.0];
 
 const CODES: &[&str] = &["202", "204", "400", "401", "403", "404", "405", "408", "413", "415", "429", "500", "503"];
-const QUERY_CODES: &[&str] = &["200", "204", "304", "400", "401", "404", "405", "408", "413", "415", "500", "503"];
+const QUERY_CODES: &[&str] =
+    &["200", "204", "303", "304", "400", "401", "404", "405", "408", "413", "415", "429", "500", "503"];
 const RESULTS: &[&str] = &["accepted", "rejected", "failed"];
 const OUTCOMES: &[&str] = &["counted", "duplicate", "filtered", "expired", "dead_lettered"];
 
@@ -141,6 +142,13 @@ catalogue! {
     query_requests_total: IntCounterVec("code", QUERY_CODES),
     /// Seconds that the query side took to answer.
     query_request_seconds: Histogram(INGEST_SECONDS),
+    /// Live pages that are connected at the moment.
+    live_streams: IntGauge,
+    /// Times that a live page read too slowly, and got a new snapshot for what it had missed.
+    live_slow_readers_total: IntCounter,
+    /// Tokens that readers sent, by what came of it: a log-in that succeeded, a wrong token, or one that was not
+    /// looked at because too many before it were wrong.
+    logins_total: IntCounterVec("result", &["accepted", "refused", "limited"]),
     /// 1, with the version of the program as a label.
     build_info: IntGaugeVec("version"),
 }

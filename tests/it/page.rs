@@ -1,20 +1,14 @@
 //! The live page: served so that a browser runs nothing but it, and true in a real one.
 
-use std::process::Command;
-use std::time::Duration;
+mod login;
+mod looks;
+mod outage;
 
 use serde_json::json;
 
+use crate::support::Settings;
 use crate::support::app::Running;
-use crate::support::doors::SOON;
-use crate::support::process::Process;
-use crate::support::{Settings, eventually};
-
-/// Longest time that a browser may take for a page.
-const LOADED: Duration = Duration::from_secs(20);
-
-/// What a browser may be called.
-const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+use crate::support::browser::Browser;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_and_what_it_loads_are_served_and_nothing_of_it_is_inline() {
@@ -41,55 +35,69 @@ async fn the_page_and_what_it_loads_are_served_and_nothing_of_it_is_inline() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_browser_shows_what_is_counted_as_text_and_nothing_else() {
+async fn a_browser_shows_what_is_counted_and_what_comes_in_while_it_looks() {
     let dir = tempfile::tempdir().unwrap();
     let gauge = Running::start(&Settings::embedded(dir.path())).await;
-    let hostile = "<img src=x onerror=\"document.title='taken over'\">";
-    gauge
-        .post(&json!([
-            {"type": "page_view", "payload": {"path": "/shown/in/the/browser"}},
-            {"type": "page_view", "payload": {"path": hostile}},
-            {"type": hostile},
-        ]))
-        .await;
+    let view = |path: &str| json!({"type": "page_view", "payload": {"path": path}});
+    gauge.post(&json!([view("/first"), view("/first"), view("/second")])).await;
     gauge.until_consumed(3).await;
-    let images = gauge.get("/").await.text().matches("<img").count();
-    let escaped = "&lt;img src=x onerror=\"document.title='taken over'\"&gt;";
-    for (counter, shown) in
-        [("page_views", vec!["/shown/in/the/browser", escaped]), ("events", vec!["page_view", escaped])]
-    {
-        let url = gauge.query_url(&format!("/?counter={counter}&window=1h"));
-        let dom = eventually(2 * SOON, "the page shows the counts", async || {
-            let dom = dump(&url).await?;
-            if shown.iter().all(|text| dom.contains(text)) { Ok(dom) } else { Err(dom) }
-        })
-        .await;
-        assert_eq!(dom.matches("<img").count(), images, "{dom}");
-        assert!(dom.contains("<title>") && !dom.contains("<title>taken over"), "{dom}");
-    }
+    let mut browser = Browser::start().await;
+    browser.open(&gauge.query_url("/?counter=page_views&window=1h")).await;
+    browser.until("document.querySelector('#keys')?.innerText.includes('/first')").await;
+    browser.until("document.querySelector('#rate-note').innerText === '3 in all'").await;
+    browser.until("document.querySelector('#pulse').dataset.state === 'live'").await;
+    assert!(browser.text("#keys tr:first-child").await.contains("66.7"), "the share of the first of two keys");
+    assert_eq!(browser.eval("document.querySelectorAll('#pipeline > li').length").await, 4);
+    assert!(browser.text("#partitions").await.contains("running"));
+    assert!(browser.eval("document.querySelectorAll('#chart canvas').length > 0").await == true);
+    assert_eq!(browser.text("#banners").await, "");
+
+    gauge.post(&json!([view("/while/it/looks")])).await;
+    browser.until("document.querySelector('#keys').innerText.includes('/while/it/looks')").await;
+    browser.until("document.querySelector('#rate-note').innerText === '4 in all'").await;
+
+    browser.click("#pause").await;
+    browser.until("document.querySelector('#banners').innerText.includes('Paused')").await;
+    gauge.post(&json!([view("/during/the/pause")])).await;
+    gauge.until_consumed(5).await;
+    assert_eq!(browser.text("#rate-note").await, "4 in all");
+    browser.click("#pause").await;
+    browser.until("document.querySelector('#keys').innerText.includes('/during/the/pause')").await;
+    browser.assert_content();
+    // With the page still open: a stream must not hold up the drain.
     gauge.stop().await;
 }
 
-/// The page as a browser has it after some seconds of its own time.
-async fn dump(url: &str) -> Result<String, String> {
-    let browser = BROWSERS.into_iter().find(|browser| is_there(browser));
-    let mut command = Command::new(browser.expect("a browser; run make test, which installs it"));
-    let process = Process::new("browser");
-    command
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-proxy-server"])
-        .args(["--virtual-time-budget=4000", "--dump-dom"])
-        .arg(format!("--user-data-dir={}", process.dir().join("profile").display()))
-        .arg(url);
-    process.spawn(command);
-    // On a busy machine it now and then hangs by itself.
-    match tokio::time::timeout(LOADED, process.ended(2 * LOADED)).await {
-        Ok(status) if status.success() => Ok(process.output()),
-        Ok(status) => Err(format!("the browser ended with {status}: {}", process.output())),
-        Err(_) => Err(format!("no page after {LOADED:?}: {}", process.output())),
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_of_events_are_text_whatever_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let gauge = Running::start(&Settings::embedded(dir.path())).await;
+    let hostile = [
+        "<img src=x onerror=\"document.title='taken over'\">",
+        "</table><script>document.title='taken over'</script>",
+        "{{constructor.constructor('document.title=1')()}}",
+        "javascript:document.title='taken over'",
+        "\u{202e}desrever \u{0}\u{feff}",
+    ];
+    let events: Vec<_> = hostile.iter().map(|path| json!({"type": "page_view", "payload": {"path": path}})).collect();
+    gauge.post(&json!(events)).await;
+    gauge.until_consumed(hostile.len() as u64).await;
+    let mut browser = Browser::start().await;
+    let filter = "%3Cimg%20src%3Dx%20onerror%3D%22document.title%3D1%22%3E";
+    browser.open(&gauge.query_url("/?counter=page_views&window=1h")).await;
+    browser.until("document.querySelectorAll('#keys td.key').length === 5").await;
+    let shown = browser.eval("[...document.querySelectorAll('#keys td.key')].map((c) => c.textContent)").await;
+    for text in hostile {
+        assert!(shown.as_array().unwrap().contains(&text.into()), "{text} in {shown}");
     }
-}
-
-fn is_there(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+    for url in
+        ["/?counter=page_views&window=1h".to_owned(), format!("/?counter={filter}&window={filter}&filter={filter}")]
+    {
+        browser.open(&gauge.query_url(&url)).await;
+        browser.until("document.querySelector('#pulse')?.dataset.state === 'live'").await;
+        assert_eq!(browser.eval("document.title").await, "streamgauge");
+        assert_eq!(browser.eval("document.querySelectorAll('main img, main script').length").await, 0);
+    }
+    browser.assert_content();
+    gauge.stop().await;
 }

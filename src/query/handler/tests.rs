@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::sync::atomic::Ordering;
 
 const NOW_MS: i64 = 1_760_000_005_000;
+const VISIT: Visit = Visit { peer: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), now_ms: NOW_MS };
 
 fn query(toml: &str, store: &Arc<Fake>) -> Query {
     let counters = Arc::new(Counters::new(default_specs()).unwrap());
@@ -25,7 +26,7 @@ async fn send(query: &Query, method: Method, uri: &str, authorization: Option<&s
     if let Some(value) = authorization {
         request = request.header(AUTHORIZATION, value);
     }
-    query.answer(request.body(Body::empty()).unwrap(), NOW_MS).await
+    query.answer(request.body(Body::empty()).unwrap(), VISIT).await
 }
 
 async fn get(query: &Query, uri: &str) -> Response<Body> {
@@ -52,12 +53,13 @@ async fn every_path_answers() {
         ("/api/v1/counters", "application/json"),
         ("/api/v1/counters/clicks?window=1m&from=-5m&top=3", "application/json"),
         ("/api/v1/status", "application/json"),
+        ("/api/v1/live?counter=clicks&window=1m", "text/event-stream"),
     ] {
         let response = get(&query, uri).await;
         assert_eq!((response.status(), header(&response, "content-type")), (StatusCode::OK, content_type), "{uri}");
     }
-    assert_eq!(query.metrics.query_requests_total.with_label_values(&["200"]).get(), 7);
-    assert_eq!(query.metrics.query_request_seconds.get_sample_count(), 7);
+    assert_eq!(query.metrics.query_requests_total.with_label_values(&["200"]).get(), 8);
+    assert_eq!(query.metrics.query_request_seconds.get_sample_count(), 8);
 }
 
 #[tokio::test]
@@ -87,6 +89,9 @@ async fn a_refusal_is_json_that_names_the_field() {
         ("/api/v1/counters/clicks?to=1760000000000", 400, Some("to")),
         ("/api/v1/counters/clicks?top=x", 400, Some("top")),
         ("/api/v1/counters/clicks?key=%C3", 400, None),
+        ("/api/v1/live", 400, Some("counter")),
+        ("/api/v1/live?counter=click", 404, None),
+        ("/api/v1/live?counter=clicks&window=2s", 400, Some("window")),
     ] {
         let response = get(&query, uri).await;
         assert_eq!(response.status().as_u16(), status, "{uri}");
@@ -109,7 +114,7 @@ async fn only_reading_is_allowed() {
 #[tokio::test]
 async fn with_a_token_nothing_is_told_without_it() {
     let query = query(r#"token = "s3cret""#, &Arc::new(Fake::default()));
-    for uri in ["/", "/assets/app.js", "/api/v1/status", "/nowhere"] {
+    for uri in ["/assets/app.js", "/api/v1/status", "/api/v1/live?counter=clicks", "/nowhere"] {
         for wrong in [None, Some("s3cret"), Some("Bearer s3cre"), Some("Bearer "), Some("Basic s3cret")] {
             let response = send(&query, Method::GET, uri, wrong).await;
             assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{uri} {wrong:?}");
@@ -119,6 +124,20 @@ async fn with_a_token_nothing_is_told_without_it() {
     for right in ["Bearer s3cret", "bearer  s3cret"] {
         assert_eq!(send(&query, Method::GET, "/api/v1/status", Some(right)).await.status(), StatusCode::OK);
     }
+}
+
+#[tokio::test]
+async fn with_a_token_the_page_leads_to_the_form_and_only_that_is_told() {
+    let query = query(r#"token = "s3cret""#, &Arc::new(Fake::default()));
+    let response = get(&query, "/?counter=clicks&filter=%2Fa").await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    assert_eq!(header(&response, "location"), "/login?next=counter%3Dclicks%26filter%3D%252Fa");
+    for uri in ["/login?next=counter%3Dclicks", "/assets/style.css", "/assets/icon.svg"] {
+        assert_eq!(get(&query, uri).await.status(), StatusCode::OK, "{uri}");
+    }
+    assert_eq!(send(&query, Method::GET, "/", Some("Bearer wrong")).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(send(&query, Method::GET, "/", Some("Bearer s3cret")).await.status(), StatusCode::OK);
+    assert_eq!(get(&query, "/logout").await.status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
@@ -148,7 +167,7 @@ async fn ask(query: &Query, method: Method, uri: &str, headers: &[(&str, &str)])
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    query.answer(request.body(Body::empty()).unwrap(), NOW_MS).await
+    query.answer(request.body(Body::empty()).unwrap(), VISIT).await
 }
 
 /// All of the 10 minutes before NOW is final.

@@ -1,125 +1,121 @@
-// A bar for each window, drawn by hand as SVG. All text goes in as text, never as markup.
+// A bar for each window, by uPlot.
 
-const SVG = "http://www.w3.org/2000/svg";
-const LEFT = 52, RIGHT = 6, TOP = 10, BOTTOM = 24;
+import { day, minute, short } from "/assets/format.js";
 
-const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
-const day = new Intl.DateTimeFormat("en-GB", { day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit" });
-const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+const { uPlot } = globalThis;
+const KINDS = ["final", "open", "partial", "selected"];
+const INCREMENTS = [1, 2, 5].flatMap((n) => [...Array(16).keys()].map((power) => n * 10 ** power)).sort((a, b) => a - b);
+// Labels are times of the day without seconds, so no two stand within a minute.
+const TIMES = [60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
 
-function draw(parent, name, attributes, text) {
-  const node = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  if (text !== undefined) node.textContent = text;
-  parent.append(node);
-  return node;
+function colours() {
+  const style = getComputedStyle(document.documentElement);
+  const of = (name) => style.getPropertyValue(`--${name}`).trim();
+  return { final: of("accent"), open: of("accent"), partial: of("muted"), selected: of("selected"), line: of("line"), text: of("muted"), soft: of("accent-soft") };
 }
 
-// The step between grid lines: 1, 2 or 5 times a power of ten, three to five lines for any height.
-function step(max) {
-  const power = 10 ** Math.floor(Math.log10(max / 4 || 1));
-  const nice = [1, 2, 5, 10].find((n) => n * power * 4 >= max) ?? 10;
-  return Math.max(1, nice * power);
-}
-
-// Seconds between the labels of the time axis, so that a label has room: a date takes more of it than a time.
-function labelStep(span, width) {
-  const most = Math.max(2, Math.floor(width / (span > 86400 ? 110 : 75)));
-  const steps = [60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400, 172800, 604800, 2592000];
-  return steps.find((s) => span / s <= most) ?? steps[steps.length - 1];
+// Hatched, so that colour is not the only thing that tells what may still change.
+function hatch(colour, ground) {
+  const tile = document.createElement("canvas");
+  tile.width = tile.height = 8;
+  const pen = tile.getContext("2d");
+  pen.fillStyle = ground;
+  pen.fillRect(0, 0, 8, 8);
+  pen.strokeStyle = colour;
+  pen.lineWidth = 1.5;
+  for (const x of [-8, 0, 8]) {
+    pen.moveTo(x, 8);
+    pen.lineTo(x + 8, 0);
+  }
+  pen.stroke();
+  return pen.createPattern(tile, "repeat");
 }
 
 export class Chart {
-  constructor(host, onPick) {
+  // `onPick(start)` and `onHover(start or null)`.
+  constructor(host, { onPick, onHover }) {
     this.host = host;
-    this.data = { buckets: [], from: 0, to: 1, size: 1, selected: null };
-    this.hovered = null;
-    new ResizeObserver(() => this.draw()).observe(host);
-    host.addEventListener("pointermove", (event) => this.hover(this.at(event)));
-    host.addEventListener("pointerleave", () => this.hover(null));
-    host.addEventListener("click", (event) => {
-      const bucket = this.at(event);
-      if (bucket) onPick(bucket.start);
-    });
-    host.addEventListener("keydown", (event) => {
-      const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (!move) return;
-      event.preventDefault();
-      const next = this.data.buckets[this.data.buckets.findIndex((b) => b.start === this.data.selected) + move];
-      if (next) onPick(next.start);
-    });
+    this.onPick = onPick;
+    this.onHover = onHover;
+    this.data = null;
+    this.plot = null;
+    new ResizeObserver(() => this.resize()).observe(host);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.make());
+    host.addEventListener("keydown", (event) => this.key(event));
   }
 
-  // Called with the bucket under the pointer, or null.
-  onHover() {}
-
+  // `buckets`: in order, from `from` to `to`; `selected`: the start of one of them.
   show(data) {
     this.data = data;
-    if (this.hovered) this.hovered = data.buckets.find((b) => b.start === this.hovered.start) ?? null;
-    this.draw();
-    this.onHover(this.hovered);
+    if (!this.plot) return this.make();
+    this.plot.setData(this.columns(), false);
+    this.scale();
   }
 
-  hover(bucket) {
-    if (bucket?.start === this.hovered?.start) return;
-    this.hovered = bucket;
-    this.draw();
-    this.onHover(bucket);
+  columns() {
+    const { buckets, selected } = this.data;
+    const kind = (b) => (b.start === selected ? "selected" : b.partial ? "partial" : b.final ? "final" : "open");
+    return [buckets.map((b) => b.start), ...KINDS.map((k) => buckets.map((b) => (kind(b) === k && b.total > 0 ? b.total : null)))];
   }
 
-  at(event) {
-    const box = this.host.getBoundingClientRect();
-    const { from, to, size, buckets } = this.data;
-    const time = from + ((event.clientX - box.left - LEFT) / (box.width - LEFT - RIGHT)) * (to - from);
-    return buckets.find((b) => b.start <= time && time < b.start + size) ?? null;
+  scale() {
+    const { from, to, buckets } = this.data;
+    const most = buckets.reduce((max, b) => Math.max(max, b.total), 0);
+    this.plot.batch(() => {
+      this.plot.setScale("x", { min: from, max: to });
+      this.plot.setScale("y", { min: 0, max: Math.max(4, most * 1.06) });
+    });
   }
 
-  draw() {
-    const width = this.host.clientWidth, height = this.host.clientHeight;
-    if (width < 80 || height < 60) return;
-    const svg = document.createElementNS(SVG, "svg");
-    svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    svg.setAttribute("aria-hidden", "true");
-    const { buckets, from, to } = this.data;
-    const max = buckets.reduce((most, b) => Math.max(most, b.total), 0);
-    const lines = step(max), top = Math.max(lines, Math.ceil(max / lines) * lines);
-    const x = (time) => LEFT + ((time - from) / (to - from)) * (width - LEFT - RIGHT);
-    const y = (count) => TOP + (1 - count / top) * (height - TOP - BOTTOM);
-    for (let count = 0; count <= top; count += lines) {
-      draw(svg, "line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(count), y2: y(count) });
-      draw(svg, "text", { x: LEFT - 7, y: y(count) + 4, "text-anchor": "end" }, short.format(count));
-    }
-    this.drawTimes(svg, x, width, height);
-    for (const bucket of buckets) this.drawBar(svg, bucket, x, y);
-    this.host.replaceChildren(svg);
+  make() {
+    if (!this.data || !this.host.clientWidth) return;
+    this.plot?.destroy();
+    this.plot = new uPlot(this.options(), this.columns(), this.host);
+    this.plot.over.addEventListener("click", () => {
+      const start = this.data.buckets[this.plot.cursor.idx]?.start;
+      if (start !== undefined) this.onPick(start);
+    });
+    this.scale();
   }
 
-  drawTimes(svg, x, width, height) {
-    const { from, to } = this.data;
-    const every = labelStep(to - from, width - LEFT - RIGHT);
-    const format = to - from > 86400 ? day : clock;
-    // Labels stand at round local times.
-    const shift = new Date(from * 1000).getTimezoneOffset() * 60;
-    for (let time = Math.ceil((from - shift) / every) * every + shift; time <= to; time += every) {
-      if (x(time) > width - 20) break;
-      draw(svg, "text", { x: x(time), y: height - 7, "text-anchor": "middle" }, format.format(time * 1000));
-    }
+  options() {
+    const c = colours();
+    const paths = uPlot.paths.bars({ size: [0.82, 90], align: 1 });
+    const series = (kind) => ({
+      paths, points: { show: false }, width: kind === "open" ? 1 : 0, stroke: c[kind],
+      fill: kind === "open" ? hatch(c.open, c.soft) : c[kind],
+    });
+    const axis = { stroke: c.text, font: "12px system-ui, sans-serif", ticks: { show: false } };
+    return {
+      width: this.host.clientWidth, height: this.host.clientHeight, legend: { show: false }, padding: [10, 18, 0, 0],
+      cursor: { y: false, points: { show: false }, drag: { x: false, y: false, setScale: false } },
+      scales: { x: { time: true, auto: false }, y: { auto: false } },
+      series: [{}, ...KINDS.map(series)],
+      axes: [
+        { ...axis, grid: { show: false }, space: 70, size: 30, incrs: TIMES, values: (_, at) => this.times(at) },
+        { ...axis, grid: { stroke: c.line, width: 1 }, size: 54, incrs: INCREMENTS, space: 40, values: (_, at) => at.map((n) => short.format(n)) },
+      ],
+      hooks: { setCursor: [(plot) => this.onHover(this.data.buckets[plot.cursor.idx ?? -1]?.start ?? null)] },
+    };
   }
 
-  drawBar(svg, bucket, x, y) {
-    const left = x(bucket.start), slot = x(bucket.start + this.data.size) - left;
-    const gap = slot > 5 ? 1.5 : slot > 2.5 ? 0.75 : 0;
-    const full = y(0) - TOP;
-    if (bucket.start === this.hovered?.start) {
-      draw(svg, "rect", { class: "cursor", x: left, y: TOP, width: slot, height: full });
-    }
-    if (bucket.total === 0) return;
-    const bar = Math.max(1.5, y(0) - y(bucket.total));
-    const classes = ["bar"];
-    if (!bucket.final) classes.push("open");
-    if (bucket.partial) classes.push("partial");
-    if (bucket.start === this.data.selected) classes.push("selected");
-    const width = Math.max(0.75, slot - gap);
-    draw(svg, "rect", { class: classes.join(" "), x: left + gap / 2, y: y(0) - bar, width, height: bar });
+  times(at) {
+    const format = this.data.to - this.data.from > 86400 ? day : minute;
+    return at.map((t) => format.format(t * 1000));
+  }
+
+  resize() {
+    if (!this.plot) return this.make();
+    const { clientWidth: width, clientHeight: height } = this.host;
+    if (width && (width !== this.plot.width || height !== this.plot.height)) this.plot.setSize({ width, height });
+  }
+
+  key(event) {
+    const { buckets, selected } = this.data ?? { buckets: [] };
+    const at = buckets.findIndex((b) => b.start === selected);
+    const place = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: buckets.length - 1 }[event.key];
+    if (place === undefined) return;
+    event.preventDefault();
+    if (buckets[place]) this.onPick(buckets[place].start);
   }
 }

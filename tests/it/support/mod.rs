@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "a tool box: not every run of the tests needs every tool")]
 
 pub(crate) mod app;
+pub(crate) mod browser;
 pub(crate) mod config_keys;
 pub(crate) mod doors;
 mod kafka;

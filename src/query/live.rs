@@ -1,0 +1,156 @@
+//! The live page's stream: `/api/v1/live` tells a snapshot, then once per interval what has changed since.
+//!
+//! One loop reads for everybody. What it reads depends on which counters and windows are looked at, never on how many
+//! look: a [`Feed`] is read once per interval and handed on as the same bytes to each of its readers.
+
+mod feed;
+mod keys;
+mod stream;
+mod view;
+
+use super::counters::since;
+use super::partitions::Partitions;
+use super::status::Status;
+use super::time;
+use crate::counter::Counters;
+use crate::http::Body;
+use crate::shutdown::Shutdown;
+use crate::store::{CounterStore, StoreError};
+use crate::telemetry::Metrics;
+use feed::Feed;
+use futures_util::future::join_all;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use stream::Reader;
+use tokio::sync::Notify;
+use tokio::time::{Instant, MissedTickBehavior, timeout};
+use view::View;
+
+/// Between two looks at the store.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// A store that takes longer than this to answer is away.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a feed that nobody reads is kept, so that a page that comes back can resume.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// Which feed: places of the counter and of its window in the configuration.
+type Place = (usize, usize);
+
+/// Reads the store for all live pages.
+pub(super) struct Hub {
+    store: Arc<dyn CounterStore>,
+    counters: Arc<Counters>,
+    topic: String,
+    metrics: Arc<Metrics>,
+    feeds: Mutex<HashMap<Place, Arc<Feed>>>,
+    /// Somebody reads a feed that has nothing to show yet.
+    wanted: Notify,
+    shutdown: Shutdown,
+    interval: Duration,
+}
+
+/// What all feeds share of one look at the store.
+struct Look {
+    partitions: Partitions,
+    status: String,
+    stored: Vec<crate::store::StoredCounter>,
+    now_ms: i64,
+}
+
+impl Hub {
+    /// With nobody reading yet.
+    pub(super) fn new(
+        store: Arc<dyn CounterStore>,
+        counters: Arc<Counters>,
+        topic: String,
+        metrics: Arc<Metrics>,
+    ) -> Hub {
+        let (feeds, wanted, shutdown) = (Mutex::default(), Notify::new(), Shutdown::new());
+        Hub { store, counters, topic, metrics, feeds, wanted, shutdown, interval: INTERVAL }
+    }
+
+    /// The stream of a counter and one of its windows, both by place, for a reader that saw everything up to
+    /// `last_event_id`.
+    pub(super) fn read(&self, place: Place, last_event_id: Option<&str>) -> Body {
+        let feed = Arc::clone(self.feeds().entry(place).or_default());
+        let (start, updates) = feed.join(last_event_id);
+        if !feed.has_something() {
+            self.wanted.notify_one();
+        }
+        Reader::new(feed, start, updates, self.shutdown.clone(), Arc::clone(&self.metrics)).into_body()
+    }
+
+    /// Reads the store as long as somebody looks, until the shutdown begins; then ends all streams.
+    pub(super) async fn run(&self, shutdown: &Shutdown) {
+        tokio::select! {
+            () = shutdown.begun() => {}
+            () = self.serve() => {}
+        }
+        self.shutdown.begin();
+    }
+
+    async fn serve(&self) {
+        let mut ticks = tokio::time::interval(self.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let only_new = tokio::select! {
+                _ = ticks.tick() => false,
+                () = self.wanted.notified() => true,
+            };
+            self.round(only_new).await;
+        }
+    }
+
+    /// One look at the store for all feeds that are read, or for those that have nothing to show yet.
+    async fn round(&self, only_new: bool) {
+        let now = Instant::now();
+        self.feeds().retain(|_, feed| feed.is_kept(now, LINGER));
+        let wanted = |feed: &Feed| feed.is_read() && !(only_new && feed.has_something());
+        let feeds: Vec<(Place, Arc<Feed>)> =
+            self.feeds().iter().filter(|(_, feed)| wanted(feed)).map(|(place, feed)| (*place, feed.clone())).collect();
+        if feeds.is_empty() {
+            return;
+        }
+        match within(self.look()).await {
+            Ok(look) => {
+                join_all(feeds.iter().map(|(place, feed)| self.refresh(*place, feed, &look))).await;
+            }
+            Err(reason) => feeds.iter().for_each(|(_, feed)| feed.trouble(&reason)),
+        }
+    }
+
+    async fn look(&self) -> Result<Look, StoreError> {
+        let now_ms = time::now_ms();
+        // Watermarks before counts, so that no bucket is called final with a count from before that.
+        let partitions = Partitions::read(&*self.store, &self.topic).await?;
+        let stored = self.store.counters().await?;
+        let status = view::text_of(&Status::of(&self.topic, &partitions, now_ms));
+        Ok(Look { partitions, status, stored, now_ms })
+    }
+
+    async fn refresh(&self, (counter, window): Place, feed: &Feed, look: &Look) {
+        let Some(counter) = self.counters.iter().nth(counter) else { return };
+        let Some(window) = counter.windows().get(window) else { return };
+        let since = since(&look.stored, counter.name());
+        match within(View::read(&*self.store, counter, window, look, since)).await {
+            Ok(view) => feed.publish(view, look.now_ms),
+            Err(reason) => feed.trouble(&reason),
+        }
+    }
+
+    fn feeds(&self) -> MutexGuard<'_, HashMap<Place, Arc<Feed>>> {
+        self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn within<T>(reading: impl Future<Output = Result<T, StoreError>>) -> Result<T, String> {
+    match timeout(PATIENCE, reading).await {
+        Ok(Ok(read)) => Ok(read),
+        Ok(Err(e)) => Err(e.to_string()),
+        Err(_) => Err(format!("the store did not answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

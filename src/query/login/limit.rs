@@ -1,0 +1,87 @@
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Wrong tokens that an address may send at once.
+const BURST: i64 = 20;
+/// After them, one more each time that this has passed.
+const EACH_MS: i64 = 3_000;
+/// Addresses that are remembered; beyond them all others share one place.
+const MOST: usize = 10_000;
+
+/// How many wrong tokens came from where: for each address, the time in ms at which all of them are forgotten.
+#[derive(Default)]
+pub(super) struct WrongTokens(HashMap<IpAddr, i64>);
+
+impl WrongTokens {
+    /// Whether a token of that address may be looked at now, or how many seconds it has to wait for that.
+    pub(super) fn allows(&self, peer: IpAddr, now_ms: i64) -> Result<(), i64> {
+        let forgotten_ms = self.0.get(&self.place(peer)).copied().unwrap_or(now_ms);
+        let wait_ms = forgotten_ms + EACH_MS - BURST * EACH_MS - now_ms;
+        if wait_ms <= 0 { Ok(()) } else { Err(wait_ms.div_euclid(1_000) + 1) }
+    }
+
+    /// Notes that a token was wrong.
+    pub(super) fn note(&mut self, peer: IpAddr, now_ms: i64) {
+        if self.0.len() >= MOST {
+            self.0.retain(|_, forgotten_ms| *forgotten_ms > now_ms);
+        }
+        let forgotten_ms = self.0.entry(self.place(peer)).or_insert(now_ms);
+        *forgotten_ms = (*forgotten_ms).max(now_ms) + EACH_MS;
+    }
+
+    /// Where an address is noted: an IPv6 network as a whole, for one machine has all of its addresses.
+    fn place(&self, peer: IpAddr) -> IpAddr {
+        let place = match peer.to_canonical() {
+            IpAddr::V4(peer) => IpAddr::V4(peer),
+            IpAddr::V6(peer) => IpAddr::V6(Ipv6Addr::from_bits(peer.to_bits() >> 64 << 64)),
+        };
+        let known = self.0.len() < MOST || self.0.contains_key(&place);
+        if known { place } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(n: u32) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from_bits(n))
+    }
+
+    #[test]
+    fn after_a_burst_one_each_three_seconds() {
+        let mut wrong = WrongTokens::default();
+        for _ in 0..BURST {
+            wrong.allows(peer(1), 0).unwrap();
+            wrong.note(peer(1), 0);
+        }
+        assert_eq!(wrong.allows(peer(1), 0), Err(4));
+        assert_eq!(wrong.allows(peer(1), EACH_MS - 1), Err(1));
+        assert_eq!((wrong.allows(peer(1), EACH_MS), wrong.allows(peer(2), 0)), (Ok(()), Ok(())));
+        wrong.note(peer(1), EACH_MS);
+        assert!(wrong.allows(peer(1), EACH_MS).is_err());
+        assert!(wrong.allows(peer(1), 100 * EACH_MS).is_ok());
+    }
+
+    #[test]
+    fn memory_is_bounded_and_a_crowd_shares_a_place() {
+        let mut wrong = WrongTokens::default();
+        for n in 1..=MOST as u32 + 1_000 {
+            wrong.note(peer(n), 0);
+        }
+        assert!(wrong.0.len() <= MOST + 1);
+        assert!(wrong.allows(peer(u32::MAX), 0).is_err());
+        wrong.note(peer(u32::MAX), 10_000_000);
+        assert_eq!(wrong.0.len(), 1);
+    }
+
+    #[test]
+    fn a_network_of_one_machine_counts_as_one() {
+        let mut wrong = WrongTokens::default();
+        for n in 0..BURST as u128 {
+            wrong.note(IpAddr::V6(Ipv6Addr::from_bits(0x2001 << 112 | n)), 0);
+        }
+        assert!(wrong.allows("2001::ffff".parse().unwrap(), 0).is_err());
+        assert!(wrong.allows("2002::1".parse().unwrap(), 0).is_ok());
+    }
+}
