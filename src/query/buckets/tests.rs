@@ -143,7 +143,8 @@ async fn a_question_that_reads_too_much_is_told_what_to_ask_instead() {
 
 #[tokio::test]
 async fn a_wrong_question_names_what_would_be_right() {
-    let unknown = refused("page_view", "").await;
+    assert!(refused("page_view", "").await.ends_with("did you mean `page_views`?"));
+    let unknown = refused("pages", "").await;
     assert!(unknown.contains("page_views, clicks, searches, events, plain, long"), "{unknown}");
     assert!(refused("clicks", "window=10m").await.contains("it has 10s, 1m, 1h"));
     assert!(refused("clicks", "window=").await.contains("no window ``"));
