@@ -113,6 +113,8 @@ pub enum Notice {
     OutOfRange(Option<i32>),
     /// Something failed that concerns no position; the client itself tries again.
     Failed(String),
+    /// This consumer reads nothing any more, for this reason.
+    Fatal(String),
 }
 
 /// What the log knows of a partition: where one may start to read it.

@@ -60,7 +60,14 @@ fn stored(shared: &Shared, batch: &LetterBatch) {
         "dead letters stored"
     );
     let offsets: Vec<i64> = batch.letters.iter().map(|letter| letter.offset).collect();
-    shared.registry.update(first.partition, |p| p.letters_stored(batch.generation, &offsets));
+    let is_leaving = shared.registry.update(first.partition, |p| {
+        p.letters_stored(batch.generation, &offsets);
+        !p.is_running()
+    });
+    if is_leaving == Some(true) {
+        // Whoever gets it next waits for its last flush.
+        shared.wake.notify_one();
+    }
 }
 
 fn bytes(batch: &LetterBatch) -> usize {

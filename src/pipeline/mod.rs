@@ -49,6 +49,12 @@ pub enum PipelineError {
     /// A worker thread could not be started.
     #[error("cannot start a worker thread: {0}")]
     Thread(#[from] std::io::Error),
+    /// A member of the consumer group cannot go on, and no new one may take its place by itself.
+    #[error(
+        "a member of the consumer group cannot go on: {0}; what was counted is stored, restart the process (two \
+         processes with the same `log.kafka.instance_id` put each other out)"
+    )]
+    Member(String),
     /// A worker thread ended although nobody asked it to.
     #[error("a worker ended unexpectedly; the counts are safe, restart the process")]
     WorkerEnded,
@@ -139,11 +145,7 @@ impl Pipeline {
             () = flusher.run() => {
                 ended.await.unwrap_or(Err(PipelineError::WorkerEnded))
             }
-            ended = &mut ended => {
-                let early = !shared.shutdown.has_begun();
-                shared.shutdown.begin();
-                if early { Err(PipelineError::WorkerEnded) } else { ended.unwrap_or(Err(PipelineError::WorkerEnded)) }
-            }
+            ended = &mut ended => ended.unwrap_or(Err(PipelineError::WorkerEnded)),
         };
         observing.abort();
         // The only error is that it was aborted.
@@ -197,7 +199,17 @@ async fn worker_count(shared: &Shared) -> Option<usize> {
     }
 }
 
-type Workers = (Arc<[Handle]>, Vec<JoinHandle<()>>);
+type Ended = JoinHandle<Result<(), PipelineError>>;
+type Workers = (Arc<[Handle]>, Vec<Ended>);
+
+/// Where one worker ends, by an error or a panic, everything is shut down: its partitions would be read by nobody.
+struct EndsAll(Shutdown);
+
+impl Drop for EndsAll {
+    fn drop(&mut self) {
+        self.0.begin();
+    }
+}
 
 #[expect(clippy::disallowed_methods, reason = "one small order for each look-up, and those are few")]
 fn start_workers(shared: &Arc<Shared>, count: usize, letters: letters::Letters) -> Result<Workers, PipelineError> {
@@ -207,16 +219,20 @@ fn start_workers(shared: &Arc<Shared>, count: usize, letters: letters::Letters) 
         let handle = Handle { index, consumer: shared.log.consumer()?, orders };
         let worker = Worker::new(shared.clone(), handle.clone(), told, letters.clone());
         let thread = std::thread::Builder::new().name(format!("worker-{index}"));
-        threads.push(thread.spawn(move || worker.run())?);
+        let guard = EndsAll(shared.shutdown.clone());
+        threads.push(thread.spawn(move || {
+            let _guard = guard;
+            worker.run()
+        })?);
         handles.push(handle);
     }
     Ok((handles.into(), threads))
 }
 
-fn join(threads: Vec<JoinHandle<()>>) -> Result<(), PipelineError> {
+fn join(threads: Vec<Ended>) -> Result<(), PipelineError> {
     // Every thread is joined, whatever came of the ones before.
     let ended: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
-    if ended.iter().all(Result::is_ok) { Ok(()) } else { Err(PipelineError::WorkerEnded) }
+    ended.into_iter().try_for_each(|one| one.unwrap_or(Err(PipelineError::WorkerEnded)))
 }
 
 async fn leave(handles: Arc<[Handle]>) {

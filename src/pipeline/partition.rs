@@ -11,7 +11,6 @@
 //! - whenever the place is lost, everything that is not stored is dropped: the log still has it.
 
 use super::OnGap;
-use super::reading::Tail;
 use super::start::{Known, Located, Missing, Start};
 use crate::counter::{Fingerprint, Ledger, Segment};
 use crate::store::{Condition, PartitionFlush, PartitionState};
@@ -93,6 +92,7 @@ pub struct Partition {
     /// Dead letters that are not stored yet: their offset, and under which generation they were read.
     letters: BTreeSet<(i64, u64)>,
     watermark: Watermark,
+    stored_watermark: Watermark,
     high_watermark: Option<i64>,
     paused: Option<String>,
     /// The last record that is counted.
@@ -120,6 +120,7 @@ impl Partition {
             quiet: false,
             letters: BTreeSet::new(),
             watermark: Watermark::NONE,
+            stored_watermark: Watermark::NONE,
             high_watermark: None,
             paused: None,
             newest: None,
@@ -164,6 +165,7 @@ impl Partition {
         self.start_offset = stored.and_then(|s| s.start_offset);
         self.ledger = stored.map(|s| s.ledger).unwrap_or_default();
         self.watermark = stored.and_then(|s| s.watermark_ms).map_or(Watermark::NONE, Watermark::at);
+        self.stored_watermark = self.watermark;
         self.newest = stored.and_then(|s| s.fingerprint);
         self.high_watermark = Some(located.extent.end);
     }
@@ -297,6 +299,7 @@ impl Partition {
         self.start_offset = sent.gap.map(|gap| gap.start_offset).or(self.start_offset).or(Some(sent.from));
         self.stored = Some(sent.to);
         self.ledger.add(&sent.ledger);
+        self.stored_watermark.raise(sent.watermark);
         self.newest = sent.fingerprint.or(self.newest);
         // The earlier the record, the surer it is of the log that was begun with.
         self.anchor = self.anchor.or(self.newest);
@@ -374,110 +377,6 @@ impl Partition {
         self.paused = reason.map(str::to_owned);
     }
 
-    /// Which partition of the topic it is.
-    pub fn id(&self) -> i32 {
-        self.id
-    }
-
-    /// Under which batches are to be merged. It changes whenever what was read before must not count.
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// End of everything merged.
-    pub fn position(&self) -> i64 {
-        self.position
-    }
-
-    /// The store's offset, as far as we know.
-    pub fn stored(&self) -> Option<i64> {
-        self.stored
-    }
-
-    /// Whether the store must hold counts of it: it once did.
-    pub fn was_stored(&self) -> bool {
-        self.was_stored || self.stored.is_some()
-    }
-
-    /// What is left to read, while it reads.
-    pub fn tail(&self) -> Option<Tail> {
-        let (generation, from) = (self.generation, self.position);
-        let to = self.high_watermark.filter(|end| *end > from)?;
-        (self.phase == Phase::Running && self.paused.is_none()).then_some(Tail { generation, from, to })
-    }
-
-    /// The watermark over everything merged.
-    pub fn watermark(&self) -> Watermark {
-        self.watermark
-    }
-
-    /// Whether it counts or waits to count on.
-    pub fn is_running(&self) -> bool {
-        self.phase == Phase::Running
-    }
-
-    /// Whether its position is being looked up.
-    pub fn is_locating(&self) -> bool {
-        self.phase == Phase::Locating
-    }
-
-    /// Whether its reading waits.
-    pub fn is_paused(&self) -> bool {
-        self.paused.is_some()
-    }
-
-    /// Why it is stopped, if it is.
-    pub fn stopped(&self) -> Option<&str> {
-        match &self.phase {
-            Phase::Stopped { reason, .. } => Some(reason),
-            _ => None,
-        }
-    }
-
-    /// Whether nothing waits for the store.
-    pub fn is_settled(&self) -> bool {
-        self.pending.is_empty() && self.in_flight.is_none()
-    }
-
-    /// Whether what is read waits for dead letters to be stored.
-    pub fn awaits_letters(&self) -> bool {
-        !self.letters.is_empty()
-    }
-
-    /// Whether a whole segment waits: a flush is worth it before the next tick.
-    pub fn has_full_segment(&self) -> bool {
-        self.pending.len() > 1
-    }
-
-    /// Cells that wait for the store.
-    pub fn pending_cells(&self) -> usize {
-        let in_flight = self.in_flight.as_ref().map_or(0, |s| s.deltas.cells());
-        in_flight + self.pending.iter().map(|s| s.deltas.cells()).sum::<usize>()
-    }
-
-    /// Records between the stored offset and the end of the log, if both are known.
-    pub fn lag_records(&self) -> Option<i64> {
-        Some((self.high_watermark? - self.stored.unwrap_or(self.position)).max(0))
-    }
-
-    /// The last record that is counted.
-    pub fn newest(&self) -> Option<Fingerprint> {
-        self.newest
-    }
-
-    /// A record that was counted, to see by it whether the log is still the same.
-    pub fn anchor(&self) -> Option<Fingerprint> {
-        self.anchor
-    }
-
-    /// Offsets and records that the ledger does not explain.
-    pub fn unaccounted(&self) -> u64 {
-        match (self.start_offset, self.stored) {
-            (Some(start), Some(next)) => self.ledger.unaccounted(next - start),
-            _ => 0,
-        }
-    }
-
     fn condition(&self, partitions: i32) -> Condition {
         let (state, reason, missing) = match (&self.phase, &self.paused) {
             (Phase::Stopped { reason, missing }, _) => {
@@ -492,6 +391,8 @@ impl Partition {
         Condition { state, reason, missing, high_watermark, partitions }
     }
 }
+
+mod view;
 
 #[cfg(test)]
 mod tests;

@@ -96,7 +96,7 @@ impl Shared {
         self.metrics.partition_paused.with_label_values(&label).set(i64::from(partition.is_paused()));
         let Some(lag) = partition.lag_records() else { return };
         self.metrics.consumer_lag_records.with_label_values(&label).set(lag);
-        let age = partition.newest().map_or(0.0, |last| seconds(now_ms - last.time_ms).max(0.0));
+        let age = partition.stored_watermark().ms().map_or(0.0, |watermark| seconds(now_ms - watermark).max(0.0));
         self.metrics.consumer_lag_seconds.with_label_values(&label).set(if lag == 0 { 0.0 } else { age });
     }
 

@@ -4,7 +4,7 @@
 use super::letters::{LetterBatch, Letters};
 use super::partition::{Merged, Next, Partition};
 use super::reading::{Batch, Place, Reading};
-use super::{Shared, locate, now_ms};
+use super::{PipelineError, Shared, locate, now_ms};
 use crate::counter::Counting;
 use crate::log::{Consumer, Extent, Notice};
 use std::collections::BTreeSet;
@@ -83,18 +83,22 @@ impl Worker {
     }
 
     /// Works until the shutdown begins. What was read by then is merged.
-    pub(super) fn run(mut self) {
+    ///
+    /// # Errors
+    /// Why its consumer is no longer one.
+    pub(super) fn run(mut self) -> Result<(), PipelineError> {
         while !self.shared.shutdown.has_begun() {
             self.obey();
             let notices = self.read();
             self.merge_all();
             for notice in notices {
-                self.heed(notice);
+                self.heed(notice)?;
             }
             self.release();
             self.reclaim();
             self.hold_back();
         }
+        Ok(())
     }
 
     fn obey(&mut self) {
@@ -154,7 +158,7 @@ impl Worker {
         }
     }
 
-    fn heed(&mut self, notice: Notice) {
+    fn heed(&mut self, notice: Notice) -> Result<(), PipelineError> {
         let registry = &self.shared.registry;
         match notice {
             Notice::Assigned(partitions) => {
@@ -189,7 +193,12 @@ impl Worker {
                 self.shared.wake.notify_one();
             }
             Notice::Failed(error) => self.shared.report_log_error("the log's client reports an error", &error),
+            Notice::Fatal(error) => {
+                self.shared.report_log_error("a member of the consumer group cannot go on", &error);
+                return Err(PipelineError::Member(error));
+            }
         }
+        Ok(())
     }
 
     /// The partition's place is to be looked up again, after a while.

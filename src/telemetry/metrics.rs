@@ -96,7 +96,7 @@ catalogue! {
     log_errors_total: IntCounter,
     /// Records between the stored offset and the end of the partition.
     consumer_lag_records: IntGaugeVec("partition"),
-    /// Age in seconds of the oldest record that is not counted yet; 0 when there is none.
+    /// Age in seconds of the partition's stored watermark while records wait to be counted; 0 when none does.
     consumer_lag_seconds: GaugeVec("partition"),
     /// Records processed, by outcome, once they are in the store.
     processed_events_total: IntCounterVec("outcome", OUTCOMES),

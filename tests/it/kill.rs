@@ -104,6 +104,25 @@ async fn a_process_that_was_frozen_and_replaced_counts_nothing_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_its_twin_puts_out_ends_and_says_why() {
+    let settings = on_kafka("twin").await.with("log.kafka.instance_id", "twin");
+    let one = Binary::start("run", &settings).await;
+    one.until_ready().await;
+    let load = Load::start(&one, "twin");
+    load.until_acknowledged(1_000).await;
+    let acknowledged = load.stop().await;
+
+    let other = Binary::start("run", &settings).await;
+    assert_eq!(one.ended(4 * SHUTDOWN).await, 1, "{}", one.output());
+    assert!(one.output().contains("a member of the consumer group cannot go on"), "{}", one.output());
+    assert!(one.output().contains("log.kafka.instance_id"), "{}", one.output());
+    other.until_ready().await;
+    assert_nothing_lost_or_doubled(&settings, &other, acknowledged).await;
+    other.terminate();
+    assert_eq!(other.ended(SHUTDOWN).await, 0, "{}", other.output());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_loses_and_doubles_nothing_in_one_file_either() {
     let dir = tempfile::tempdir().unwrap();
     let settings = Settings::embedded(dir.path()).counting(COUNTERS);

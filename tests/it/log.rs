@@ -93,7 +93,7 @@ impl Member {
                     }
                     self.ours.retain(|p| !partitions.contains(p));
                 }
-                Notice::OutOfRange(_) | Notice::Failed(_) => {}
+                Notice::OutOfRange(_) | Notice::Failed(_) | Notice::Fatal(_) => {}
             }
         }
     }

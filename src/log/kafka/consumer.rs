@@ -236,7 +236,7 @@ fn notice_of(error: &KafkaError) -> Option<Notice> {
     let code = match error {
         KafkaError::PartitionEOF(_) => return None,
         KafkaError::MessageConsumptionFatal(code) => {
-            return Some(Notice::Failed(format!("{code}: this member cannot go on; restart the process")));
+            return Some(Notice::Fatal(code.to_string()));
         }
         error => error.rdkafka_error_code(),
     };
@@ -337,7 +337,13 @@ impl Consumer for KafkaConsumer {
             self.unassign(&client, &read)?;
         }
         let parked = client.context().members().unpark();
-        self.place(&client, &parked)
+        let placed = self.place(&client, &parked);
+        if placed.is_err() {
+            // They wait for nothing now, and nobody reads them: they are looked up again.
+            let mut members = client.context().members();
+            parked.iter().for_each(|(partition, _)| members.notice(Notice::OutOfRange(Some(*partition))));
+        }
+        placed
     }
 
     fn commit(&self, positions: &[(i32, i64)]) {

@@ -235,7 +235,7 @@ impl Processor {
                     }
                 }
             }
-            Notice::Failed(_) => {}
+            Notice::Failed(_) | Notice::Fatal(_) => {}
         }
     }
 
