@@ -201,7 +201,9 @@ fn nearest(counters: &Counters, name: &str) -> String {
 
 /// The counter of that name, and its place.
 pub(super) fn counter_of<'a>(counters: &'a Counters, name: &str) -> Result<(usize, &'a Counter), QueryError> {
-    counters.named(name).ok_or_else(|| QueryError::UnknownCounter { name: name.to_owned(), hint: nearest(counters, name) })
+    counters
+        .named(name)
+        .ok_or_else(|| QueryError::UnknownCounter { name: name.to_owned(), hint: nearest(counters, name) })
 }
 
 /// The names of all counters, for an error.

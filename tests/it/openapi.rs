@@ -310,5 +310,21 @@ async fn every_answer_is_one_that_the_document_gives() {
     ] {
         assert!(of(path, status) > 0, "{path} was never answered with {status}: {seen:?}");
     }
+    too_many_wrong_tokens(&gauge, &document).await;
     gauge.stop().await;
+}
+
+/// Whoever tries tokens is told to wait. Last, for then the address is out for a while.
+async fn too_many_wrong_tokens(gauge: &Running, document: &Document) {
+    let wrong = ("authorization", "Bearer wrong".to_owned());
+    let (path, method) = ("/api/v1/status".to_owned(), "GET");
+    let (query, name, body) = (Vec::new(), String::new(), Vec::new());
+    let asked = Asked { path, method, query, name, headers: vec![wrong], body, valid: false };
+    let mut statuses = Vec::new();
+    while statuses.last() != Some(&429) && statuses.len() < 100 {
+        let reply = send(gauge, &asked).await;
+        document.allows(&asked, &reply).unwrap_or_else(|why| panic!("{why}"));
+        statuses.push(reply.status);
+    }
+    assert_eq!((statuses.first(), statuses.last()), (Some(&401), Some(&429)), "{statuses:?}");
 }
