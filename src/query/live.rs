@@ -72,8 +72,11 @@ impl Hub {
     /// The stream of a counter and one of its windows, both by place, for a reader that saw everything up to
     /// `last_event_id`.
     pub(super) fn read(&self, place: Place, last_event_id: Option<&str>) -> Body {
-        let feed = Arc::clone(self.feeds().entry(place).or_default());
+        let mut feeds = self.feeds();
+        let feed = Arc::clone(feeds.entry(place).or_default());
+        // Joined before the feeds are let go: one that nobody reads may be thrown away, and would never say anything.
         let (start, updates) = feed.join(last_event_id);
+        drop(feeds);
         if !feed.has_something() {
             self.wanted.notify_one();
         }
