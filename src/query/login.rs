@@ -118,13 +118,14 @@ impl Login {
         response
     }
 
-    /// Ends the session of a request.
+    /// Ends the session of a request. One without a cookie may be a form of another site, which must not take the
+    /// cookie from a browser that keeps it back.
     pub(super) fn log_out(&self, headers: &HeaderMap) -> Response<Body> {
+        let mut response = see_other("/login");
         if let Some(session) = session_of(headers) {
             self.sessions().end(session);
+            set_cookie(&mut response, "", 0, headers);
         }
-        let mut response = see_other("/login");
-        set_cookie(&mut response, "", 0, headers);
         response
     }
 

@@ -30,6 +30,8 @@ fn the_right_token_gives_a_cookie_that_opens_and_does_not_hold_it() {
     login.admit(&sent, visit()).unwrap();
     assert!(login.admit(&headers("cookie", "streamgauge_session="), visit()).is_err());
     assert!(login.admit(&sent, Visit { now_ms: NOW_MS + SESSION_S * 1_000, ..visit() }).is_err());
+    assert!(!login.log_out(&HeaderMap::new()).headers().contains_key("set-cookie"), "another site logs out");
+    login.admit(&sent, visit()).unwrap();
     let out = login.log_out(&sent);
     assert!(header(&out, "set-cookie").contains("Max-Age=0") && header(&out, "location") == "/login");
     assert!(login.admit(&sent, visit()).is_err());
