@@ -65,7 +65,7 @@ export class Live {
     this.disconnect();
     const path = this.path;
     try {
-      const answer = await fetch("/api/v1/counters", { cache: "no-store" });
+      const answer = await fetch("/api/v1/counters", { signal: AbortSignal.timeout(8000), cache: "no-store" });
       if (answer.status === 401) return void location.assign(`/login?next=${encodeURIComponent(location.search.slice(1))}`);
     } catch {
       // It is away altogether; that is said already.
