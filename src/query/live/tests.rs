@@ -107,6 +107,7 @@ async fn many_readers_cause_as_many_reads_as_one() {
     }
     let of_one_round = |calls: Vec<&'static str>, call| calls.into_iter().filter(|seen| *seen == call).count();
     let calls = std::mem::take(&mut *fake.calls.lock().unwrap());
+    assert_eq!(calls[..2], ["partitions", "counters"], "watermarks are read before counts");
     // Two feeds: totals and keys of each. The minutes hold nothing, so their keys are not asked for.
     assert_eq!(of_one_round(calls.clone(), "read"), 3, "{calls:?}");
     assert_eq!((of_one_round(calls.clone(), "partitions"), of_one_round(calls, "counters")), (1, 1));

@@ -132,7 +132,9 @@ async fn matchers_choose_among_series_and_others_are_not_read() {
         ],
         "the empty key is no label; the minute has not ended"
     );
-    fake.calls.lock().unwrap().clear();
+    let calls = std::mem::take(&mut *fake.calls.lock().unwrap());
+    let first = |call| calls.iter().position(|seen| *seen == call).unwrap();
+    assert!(first("partitions") < first("read"), "watermarks are read before counts: {calls:?}");
     for none in [("__name__", EQ, "up"), ("job", EQ, "x"), ("counter", EQ, "no"), ("window", MatcherKind::Regex, "10")]
     {
         assert!(series(&fake, &query(10, 0, &[none])).await.is_empty(), "{none:?}");
