@@ -1,4 +1,4 @@
-use super::{MOST_MATCHERS, MOST_QUERIES, MOST_SAMPLES, MOST_SERIES, PATIENCE};
+use super::{MOST_MATCHERS, MOST_QUERIES, MOST_REGEXES, MOST_SAMPLES, MOST_SERIES, PATIENCE};
 use crate::http::Unreceived;
 use hyper::StatusCode;
 
@@ -31,9 +31,12 @@ pub enum Refused {
     /// More selectors than one request may have.
     #[error("{0} queries in one request, and at most {MOST_QUERIES} are answered")]
     Queries(usize),
-    /// More matchers than one selector may have.
-    #[error("{0} matchers in one query, and at most {MOST_MATCHERS} are looked at")]
+    /// More matchers than one request may have.
+    #[error("{0} matchers in one request, and at most {MOST_MATCHERS} are looked at")]
     Matchers(usize),
+    /// More regular expressions than one request may have.
+    #[error("{0} regular expressions in one request, and at most {MOST_REGEXES} are compiled: join them by |")]
+    Regexes(usize),
     /// A matcher of a kind that is not known.
     #[error("matcher of label `{0}`: it is none of =, !=, =~ and !~")]
     Kind(String),

@@ -37,6 +37,13 @@ pub(crate) struct LabelMatcher {
     pub(crate) value: String,
 }
 
+impl LabelMatcher {
+    /// Whether its value is a regular expression.
+    pub(crate) fn is_regex(&self) -> bool {
+        matches!(MatcherKind::try_from(self.kind), Ok(MatcherKind::Regex | MatcherKind::NotRegex))
+    }
+}
+
 /// How a label's value is compared: =, !=, =~, !~.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]

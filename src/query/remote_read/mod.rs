@@ -40,9 +40,11 @@ const TOTAL: &str = "streamgauge_window_total";
 const MOST_BODY_BYTES: u64 = 64 * 1024;
 const MOST_INFLATED_BYTES: usize = 256 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Selectors of a request (Prometheus sends one), matchers of a selector, series and samples of an answer.
+/// Selectors of a request (Prometheus sends one), matchers of all of them, series and samples of an answer.
 const MOST_QUERIES: usize = 16;
 const MOST_MATCHERS: usize = 64;
+/// Of the matchers those with an expression: compiled and in use, one may take some MiB.
+const MOST_REGEXES: usize = 16;
 const MOST_SERIES: usize = 50_000;
 const MOST_SAMPLES: usize = 1_000_000;
 /// How long an answer may take, reading and matching together.

@@ -1,7 +1,7 @@
 use super::matchers::{Matchers, NAME};
 use super::messages::{Query, QueryResult, ReadRequest, ReadResponse};
 use super::series::{Answer, Bucket, Labels};
-use super::{COUNT, MOST_MATCHERS, MOST_QUERIES, PATIENCE, Refused, TOTAL};
+use super::{COUNT, MOST_MATCHERS, MOST_QUERIES, MOST_REGEXES, PATIENCE, Refused, TOTAL};
 use crate::counter::{Counter, Counters};
 use crate::query::QueryError;
 use crate::query::buckets::MOST_CELLS;
@@ -48,16 +48,11 @@ impl<'a> Plan<'a> {
         request: &ReadRequest,
         now_ms: i64,
     ) -> Result<Plan<'a>, QueryError> {
-        if request.queries.len() > MOST_QUERIES {
-            return Err(Refused::Queries(request.queries.len()).into());
-        }
+        limited(request)?;
         let queries = request.queries.iter().map(|query| {
-            if query.matchers.len() > MOST_MATCHERS {
-                return Err(Refused::Matchers(query.matchers.len()));
-            }
             let matchers = Matchers::read(&query.matchers)?;
             let selected = select(counters, query, &matchers, now_ms);
-            Ok((matchers, selected))
+            Ok::<_, Refused>((matchers, selected))
         });
         Ok(Plan { queries: queries.collect::<Result<_, _>>()? })
     }
@@ -103,6 +98,19 @@ impl<'a> Plan<'a> {
         }
         Ok(answer.into_response())
     }
+}
+
+/// Refuses a request that is too large, before anything of it is compiled.
+fn limited(request: &ReadRequest) -> Result<(), Refused> {
+    if request.queries.len() > MOST_QUERIES {
+        return Err(Refused::Queries(request.queries.len()));
+    }
+    let matchers = || request.queries.iter().flat_map(|query| &query.matchers);
+    let (all, regexes) = (matchers().count(), matchers().filter(|matcher| matcher.is_regex()).count());
+    if all > MOST_MATCHERS {
+        return Err(Refused::Matchers(all));
+    }
+    if regexes > MOST_REGEXES { Err(Refused::Regexes(regexes)) } else { Ok(()) }
 }
 
 /// The counters and windows that the matchers leave, without looking at keys.

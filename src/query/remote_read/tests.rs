@@ -155,6 +155,15 @@ async fn too_much_is_refused_before_it_is_read() {
     assert!(ask(&fake, &many).await.unwrap_err().to_string().contains("17 queries"));
     let matchers = vec![("key", EQ, ""); MOST_MATCHERS + 1];
     assert!(ask(&fake, &query(0, 0, &matchers)).await.unwrap_err().to_string().contains("65 matchers"));
+    // The same in several selectors, and of expressions fewer.
+    let several = |kind, each| {
+        let one = query(0, 0, &vec![("key", kind, "a"); each]).queries.remove(0);
+        ReadRequest { queries: vec![one; MOST_QUERIES], accepted_response_types: vec![] }
+    };
+    assert!(ask(&fake, &several(EQ, 5)).await.unwrap_err().to_string().contains("80 matchers"));
+    let refused = ask(&fake, &several(MatcherKind::NotRegex, 2)).await.unwrap_err();
+    assert!(refused.to_string().contains("32 regular expressions"), "{refused}");
+    ask(&fake, &several(MatcherKind::Regex, 1)).await.unwrap();
     assert!(!fake.calls.lock().unwrap().contains(&"read"));
 
     let keys: Vec<String> = (0..=MOST_SERIES).map(|n| n.to_string()).collect();
