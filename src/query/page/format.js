@@ -43,8 +43,8 @@ export function rate(perSecond) {
 
 // "10s", "1m 30s" and the like, as the configuration writes them, in seconds.
 export function windowSeconds(label) {
-  const units = { s: 1, m: 60, h: 3600, d: 86400, w: 604800 };
-  const parts = [...label.matchAll(/(\d+)\s*(s|m(?!s)|h|d|w)[a-z]*/g)];
+  const units = { s: 1, m: 60, h: 3600, d: 86400, w: 604800, month: 2630016, M: 2630016, y: 31557600 };
+  const parts = [...label.matchAll(/(\d+)\s*(month|M|y|s|m(?!s)|h|d|w)[a-z]*/g)];
   return parts.reduce((sum, [, n, unit]) => sum + Number(n) * units[unit], 0) || 60;
 }
 
