@@ -200,9 +200,16 @@ impl KafkaConsumer {
     }
 }
 
+/// In ms. The client refuses one that is shorter than the session.
+fn longest_poll_interval(config: &KafkaConfig) -> u64 {
+    let session = config.properties.get("session.timeout.ms").and_then(|text| text.parse().ok());
+    session.unwrap_or(0).max(30_000)
+}
+
 /// The settings of a group's member.
 fn consuming(config: &KafkaConfig, number: usize, bytes: u64) -> ClientConfig {
     let kilobytes = (bytes / 1_024).max(256).to_string();
+    let poll_interval = longest_poll_interval(config).to_string();
     let member = config.instance_id.as_ref().map(|id| format!("{id}-{number}"));
     let ours = [
         // The default of a second stalls a full queue: 12.2 s instead of 3.3 s for 4 million records.
@@ -214,6 +221,10 @@ fn consuming(config: &KafkaConfig, number: usize, bytes: u64) -> ClientConfig {
         // A partition that starts or seeks waits for the answer to the fetch that is under way: 0.1 s, not 0.5 s.
         ("fetch.wait.max.ms", "100"),
         ("session.timeout.ms", "10000"),
+        // It is also how long the answer to a JoinGroup is waited for, and with it for the end of a connection that is
+        // dead without saying so: five minutes by default. Workers poll at least each second.
+        ("max.poll.interval.ms", poll_interval.as_str()),
+        ("socket.timeout.ms", "30000"),
         // A rebalance waits for each member's next heartbeat.
         ("heartbeat.interval.ms", "1000"),
     ];
