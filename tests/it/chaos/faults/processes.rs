@@ -7,8 +7,7 @@ use async_trait::async_trait;
 
 use crate::chaos::choices::Choices;
 use crate::chaos::round::Round;
-use crate::chaos::stage::{Services, Stage};
-use crate::chaos::{Fault, Lane, Struck};
+use crate::chaos::{Fault, Struck};
 use crate::support::app::Binary;
 use crate::support::eventually;
 
@@ -41,14 +40,6 @@ impl Fault for ProcessorKilled {
         "SIGKILL of a processor"
     }
 
-    fn lane(&self) -> Lane {
-        Lane::Calm
-    }
-
-    async fn stage(&self) -> Box<dyn Stage + '_> {
-        Box::new(Services::shared().await)
-    }
-
     async fn strike(&self, round: &mut Round<'_>) -> Struck {
         let mut struck = Struck::default();
         for _ in 0..round.choices.between(1, 3) {
@@ -74,14 +65,6 @@ impl Fault for IngestKilled {
         "SIGKILL of ingest"
     }
 
-    fn lane(&self) -> Lane {
-        Lane::Calm
-    }
-
-    async fn stage(&self) -> Box<dyn Stage + '_> {
-        Box::new(Services::shared().await)
-    }
-
     async fn strike(&self, round: &mut Round<'_>) -> Struck {
         let mut struck = Struck::default();
         let ingest = round.ingest.clone();
@@ -104,14 +87,6 @@ struct Frozen;
 impl Fault for Frozen {
     fn name(&self) -> &'static str {
         "SIGSTOP of a processor past its session"
-    }
-
-    fn lane(&self) -> Lane {
-        Lane::Calm
-    }
-
-    async fn stage(&self) -> Box<dyn Stage + '_> {
-        Box::new(Services::shared().await)
     }
 
     fn processors(&self, _: &mut Choices) -> u64 {
@@ -146,14 +121,6 @@ struct ComeAndGo;
 impl Fault for ComeAndGo {
     fn name(&self) -> &'static str {
         "processors 1 → 4 → 2"
-    }
-
-    fn lane(&self) -> Lane {
-        Lane::Calm
-    }
-
-    async fn stage(&self) -> Box<dyn Stage + '_> {
-        Box::new(Services::shared().await)
     }
 
     fn processors(&self, _: &mut Choices) -> u64 {
