@@ -64,6 +64,5 @@ fn stored(shared: &Shared, batch: &LetterBatch) {
 }
 
 fn bytes(batch: &LetterBatch) -> usize {
-    let size = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
-    batch.letters.iter().map(|l| size(&l.key) + size(&l.value) + 256).sum()
+    batch.letters.iter().map(DeadLetter::bytes).sum()
 }
