@@ -30,3 +30,4 @@ pub mod telemetry;
 pub mod traffic;
 pub mod units;
 pub mod window;
+pub mod worker;

@@ -1,0 +1,9 @@
+//! Services around the stream: consume → handle → commit, at least once, in the order of each key.
+
+mod effects;
+mod handler;
+mod message;
+
+pub use effects::Effects;
+pub use handler::{Failure, Handler};
+pub use message::Message;
