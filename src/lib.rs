@@ -24,6 +24,7 @@ pub mod http;
 pub mod ingest;
 pub mod log;
 pub mod pipeline;
+pub mod publish;
 
 pub mod query;
 pub mod shutdown;

@@ -10,6 +10,8 @@ mod embedded;
 mod error;
 mod kafka;
 mod record;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use config::{Config, KafkaConfig, Kind};
 pub use embedded::{EmbeddedLog, scan as scan_embedded};
