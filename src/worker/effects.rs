@@ -26,6 +26,8 @@ pub(super) enum Kind {
     None,
     Redis(Vec<Cmd>),
     Sql(Statements),
+    /// Nothing was done, for this reason.
+    Skipped(&'static str),
 }
 
 impl Effects {
@@ -42,6 +44,21 @@ impl Effects {
     }
 }
 
+impl Effects {
+    /// None: the message was passed over, for this reason. It is committed, and counted as skipped.
+    pub fn skipped(reason: &'static str) -> Effects {
+        Effects(Kind::Skipped(reason))
+    }
+
+    /// Why the message was passed over; `None` when it was handled.
+    pub fn skip_reason(&self) -> Option<&'static str> {
+        match self.0 {
+            Kind::Skipped(reason) => Some(reason),
+            _ => None,
+        }
+    }
+}
+
 impl From<()> for Effects {
     fn from((): ()) -> Effects {
         Effects::default()
@@ -54,6 +71,7 @@ impl fmt::Debug for Effects {
             Kind::None => "Effects(none)",
             Kind::Redis(_) => "Effects(redis)",
             Kind::Sql(_) => "Effects(sql)",
+            Kind::Skipped(_) => "Effects(skipped)",
         })
     }
 }

@@ -3,7 +3,9 @@
 mod effects;
 mod handler;
 mod message;
+mod router;
 
 pub use effects::Effects;
 pub use handler::{Failure, Handler};
 pub use message::Message;
+pub use router::{Newer, Others, Router};
