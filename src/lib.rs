@@ -24,6 +24,7 @@ pub mod ingest;
 pub mod log;
 pub mod pipeline;
 pub mod query;
+pub mod retry;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
