@@ -27,6 +27,7 @@ pub mod pipeline;
 pub mod publish;
 
 pub mod query;
+pub mod retry;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

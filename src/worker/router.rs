@@ -4,7 +4,7 @@ mod route;
 #[cfg(test)]
 mod tests;
 
-use super::{Effects, Failure, Handler, Message};
+use super::{Failure, Handled, Handler, Message};
 use crate::envelope::{Absent, Codec, CodecError, Codes, Envelope, Event};
 use route::{Found, Route};
 use std::collections::HashMap;
@@ -107,13 +107,13 @@ impl<C: Codec> Router<C> {
 
     /// Gives events of the type and version of `P` to this handler. Of two for the same the later one gets them.
     #[must_use]
-    pub fn on<P, F, Fut, E>(mut self, handler: F) -> Router<C>
+    pub fn on<P, F, Fut, R>(mut self, handler: F) -> Router<C>
     where
         P: Event + 'static,
         C: Codes<P>,
         F: Fn(Envelope<P>, Message) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<E, Failure>> + Send + 'static,
-        E: Into<Effects>,
+        Fut: Future<Output = Result<R, Failure>> + Send + 'static,
+        R: Into<Handled>,
     {
         self.routes.entry(P::EVENT_TYPE).or_default().handled(P::EVENT_VERSION, handler);
         self
@@ -184,11 +184,11 @@ const fn same(one: &str, other: &str) -> bool {
 }
 
 impl<C: Codec> Handler for Router<C> {
-    async fn handle(&self, message: Message) -> Result<Effects, Failure> {
+    async fn handle(&self, message: Message) -> Result<Handled, Failure> {
         let envelope = self.open(&message).map_err(|error| self.unreadable(&message, &error))?;
         let Some(route) = self.routes.get(envelope.event_type.as_str()) else {
             return match self.others {
-                Others::Skip => Ok(Effects::skipped("no handler wants its type")),
+                Others::Skip => Ok(Handled::Skipped),
                 Others::DeadLetter => Err(Failure::permanent("no handler here wants its type")),
             };
         };
@@ -200,7 +200,7 @@ impl<C: Codec> Handler for Router<C> {
                 let handling = lifted.and_then(|envelope| handler(&self.codec, envelope, message));
                 handling.map_err(|error| refuse(&error))?.await
             }
-            Found::Skip => Ok(Effects::skipped("its version is newer than any known here")),
+            Found::Skip => Ok(Handled::Skipped),
             Found::Nothing(why) => Err(refuse(&why)),
         }
     }

@@ -1,12 +1,12 @@
 use super::Newer;
 use crate::envelope::{Codec, CodecError, Codes, Envelope, Event};
-use crate::worker::{Effects, Failure, Message};
+use crate::worker::{Failure, Handled, Message};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
 
 type Sealed = Envelope<Vec<u8>>;
-type Handling = BoxFuture<'static, Result<Effects, Failure>>;
+type Handling = BoxFuture<'static, Result<Handled, Failure>>;
 type Handle<C> = Box<dyn Fn(&C, Sealed, Message) -> Result<Handling, CodecError> + Send + Sync>;
 type Lift<C> = Box<dyn Fn(&C, Sealed) -> Result<Sealed, CodecError> + Send + Sync>;
 
@@ -34,13 +34,13 @@ impl<C> Default for Route<C> {
 }
 
 impl<C: Codec> Route<C> {
-    pub(super) fn handled<P, F, Fut, E>(&mut self, version: u32, handler: F)
+    pub(super) fn handled<P, F, Fut, R>(&mut self, version: u32, handler: F)
     where
         P: Event + 'static,
         C: Codes<P>,
         F: Fn(Envelope<P>, Message) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<E, Failure>> + Send + 'static,
-        E: Into<Effects>,
+        Fut: Future<Output = Result<R, Failure>> + Send + 'static,
+        R: Into<Handled>,
     {
         let handle = move |codec: &C, sealed: Sealed, message: Message| -> Result<Handling, CodecError> {
             let envelope = sealed.try_map(|payload| codec.decode(&payload))?;
