@@ -1,6 +1,6 @@
 # What each target does is the text after its ##; `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos mutants bench recovery lint fmt clean
+.PHONY: help demo test chaos workers mutants bench recovery lint fmt clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -12,6 +12,10 @@ demo: ## build, then run everything in one process with synthetic visitors; noth
 test: ## install what is missing, then run all tests against a real Kafka and a real Redis
 	@scripts/setup.sh
 	cargo test --features failpoints
+
+workers: ## the fault campaign of workers: ROUNDS (100); SEED=… repeats the choices
+	@scripts/setup.sh
+	ROUNDS=$${ROUNDS:-100} cargo test --features failpoints --test it workers::campaign -- --nocapture
 
 chaos: ## the fault campaign: ROUNDS (100) of faults under load; SEED=… repeats the choices
 	@scripts/setup.sh
