@@ -107,13 +107,13 @@ impl<C: Codec> Router<C> {
 
     /// Gives events of the type and version of `P` to this handler. Of two for the same the later one gets them.
     #[must_use]
-    pub fn on<P, F, Fut, R>(mut self, handler: F) -> Router<C>
+    pub fn on<P, F, Fut, E>(mut self, handler: F) -> Router<C>
     where
         P: Event + 'static,
         C: Codes<P>,
         F: Fn(Envelope<P>, Message) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<R, Failure>> + Send + 'static,
-        R: Into<Handled>,
+        Fut: Future<Output = Result<E, Failure>> + Send + 'static,
+        E: Into<Handled>,
     {
         self.routes.entry(P::EVENT_TYPE).or_default().handled(P::EVENT_VERSION, handler);
         self
@@ -188,7 +188,7 @@ impl<C: Codec> Handler for Router<C> {
         let envelope = self.open(&message).map_err(|error| self.unreadable(&message, &error))?;
         let Some(route) = self.routes.get(envelope.event_type.as_str()) else {
             return match self.others {
-                Others::Skip => Ok(Handled::Skipped),
+                Others::Skip => Ok(Handled::Skipped("no handler wants its type")),
                 Others::DeadLetter => Err(Failure::permanent("no handler here wants its type")),
             };
         };
@@ -200,7 +200,7 @@ impl<C: Codec> Handler for Router<C> {
                 let handling = lifted.and_then(|envelope| handler(&self.codec, envelope, message));
                 handling.map_err(|error| refuse(&error))?.await
             }
-            Found::Skip => Ok(Handled::Skipped),
+            Found::Skip => Ok(Handled::Skipped("its version is newer than any known here")),
             Found::Nothing(why) => Err(refuse(&why)),
         }
     }

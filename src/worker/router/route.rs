@@ -34,13 +34,13 @@ impl<C> Default for Route<C> {
 }
 
 impl<C: Codec> Route<C> {
-    pub(super) fn handled<P, F, Fut, R>(&mut self, version: u32, handler: F)
+    pub(super) fn handled<P, F, Fut, E>(&mut self, version: u32, handler: F)
     where
         P: Event + 'static,
         C: Codes<P>,
         F: Fn(Envelope<P>, Message) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<R, Failure>> + Send + 'static,
-        R: Into<Handled>,
+        Fut: Future<Output = Result<E, Failure>> + Send + 'static,
+        E: Into<Handled>,
     {
         let handle = move |codec: &C, sealed: Sealed, message: Message| -> Result<Handling, CodecError> {
             let envelope = sealed.try_map(|payload| codec.decode(&payload))?;
