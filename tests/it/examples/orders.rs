@@ -30,7 +30,7 @@ async fn every_order_is_billed_in_the_customers_order_over_a_kill() {
     let placed = Example::run("orders", &topic, &["place", "--each", &EACH.to_string()]).await;
     assert_eq!(placed.len(), CUSTOMERS * EACH);
 
-    let first = Example::start("orders", &topic, &["bill", "--takes", "20ms"]).await;
+    let first = Example::start("orders", &topic, &["bill", "--takes", "60ms"]).await;
     first.until("billed ", CUSTOMERS * EACH / 4).await;
     first.kill();
     assert!(billed(&first).len() < CUSTOMERS * EACH, "it was too fast to be killed in the middle");

@@ -4,10 +4,11 @@ use redis::AsyncCommands;
 use serde_json::Value;
 
 use super::{Example, SOON};
-use crate::support::topic::Record;
+use crate::support::topic::{Raw, Record};
 use crate::support::{self, eventually, unique};
 
 const TRANSFERS: usize = 1_500;
+const COPIES: usize = 100;
 
 /// What each account has gained or lost, by the topic: an event that stands there twice is one.
 fn recounted(records: &[Record]) -> (usize, BTreeMap<String, i64>) {
@@ -22,6 +23,19 @@ fn recounted(records: &[Record]) -> (usize, BTreeMap<String, i64>) {
         }
     }
     (ids.len(), balances)
+}
+
+fn copy(record: Record) -> Raw {
+    Raw { key: record.key, value: record.value, headers: record.headers, ..Raw::default() }
+}
+
+/// Messages that a member knew already, by its metrics.
+async fn duplicates(member: &Example) -> usize {
+    let at = member.until("member: metrics at ", 1).await.remove(0);
+    let url = at.split(';').next().expect("an address");
+    let metrics = reqwest::get(url).await.expect("an answer").text().await.expect("a text");
+    let sample = metrics.lines().find(|line| line.contains("worker_events_total") && line.contains("\"duplicate\""));
+    sample.and_then(|sample| sample.rsplit_once(' ')).map_or(0, |(_, count)| count.parse().expect("a count"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,8 +63,16 @@ async fn every_transfer_is_booked_once_over_kills_of_bank_and_members() {
     let status = second_bank.0.ended(SOON).await;
     assert!(status.success(), "{status}: {}", second_bank.0.log_tail());
 
-    let (transfers, expected) = recounted(&kafka.read(&topic).await);
+    let records = kafka.read(&topic).await;
+    let (transfers, expected) = recounted(&records);
     assert_eq!(transfers, TRANSFERS);
+    // As of a relay that died before it noted what it had published.
+    kafka.produce(&topic, records.into_iter().take(COPIES).map(copy)).await;
+    eventually(SOON, "every copy is known", async || {
+        let known = duplicates(&others[0]).await + duplicates(&others[1]).await;
+        if known >= COPIES { Ok(()) } else { Err(format!("{known} of {COPIES}")) }
+    })
+    .await;
     let key = format!("{prefix}:{{{topic}-balances}}:balances");
     let mut connection = support::redis().await.connection().await;
     eventually(SOON, "every transfer is booked", async || {
