@@ -15,15 +15,19 @@ import { showTiles } from "/assets/tiles.js";
 const AGAIN_MS = 2000;
 
 const state = { view: null, seen: null, lost: null, trouble: null, paused: false };
+const isAwake = () => !state.paused && !document.hidden;
 const rates = new Rates();
-const keys = new Keys();
+const keys = new Keys(isAwake);
 const pickers = new Pickers((other) => (other ? open() : show()));
-const series = new Series((start) => pickers.set({ at: start }));
+const series = new Series(isAwake, (start) => pickers.set({ at: start }));
 const live = new Live({
   view: (view) => {
     [state.view, state.seen] = [view, now()];
     rates.note(view.status);
+    // A pause stops what moves by itself. Another counter is looked at once.
+    if (state.paused) live.close();
     show();
+    figures();
   },
   trouble: (text) => tell({ trouble: text }),
   lost: (text) => tell({ lost: text }),
@@ -36,7 +40,7 @@ function tell(changes) {
 }
 
 function open() {
-  if (state.paused || document.hidden || !pickers.counter) return;
+  if (document.hidden || !pickers.counter) return;
   live.open(pickers.counter.name, pickers.window);
 }
 
@@ -47,17 +51,20 @@ function show() {
     series.show(view, pickers, show);
     keys.show(view, pickers, show);
   }
-  if (view) showPartitions(view.status);
   aging();
+}
+
+function figures() {
+  if (!state.view) return;
+  const speed = rates.now();
+  showTiles(state.view.status, speed);
+  showPipeline(state.view.status, speed, state.trouble);
+  showPartitions(state.view.status);
 }
 
 // What changes by itself as time goes by.
 function aging() {
-  if (state.view && !state.paused) {
-    const speed = rates.now();
-    showTiles(state.view.status, speed);
-    showPipeline(state.view.status, speed, state.trouble);
-  }
+  if (!state.paused) figures();
   notices();
 }
 
@@ -72,13 +79,21 @@ function notices() {
 $("pause").addEventListener("click", () => {
   state.paused = !state.paused;
   $("pause").textContent = state.paused ? "Go on" : "Pause";
-  if (state.paused) live.close();
-  else open();
+  if (state.paused) {
+    live.close();
+    // Nothing is tried while it is paused; going on will tell.
+    [state.lost, state.trouble] = [null, null];
+  } else {
+    open();
+  }
   notices();
 });
 
 // A browser keeps few connections to one place open: a page that nobody sees lets go of its own.
-document.addEventListener("visibilitychange", () => (document.hidden ? live.close() : open()));
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) live.close();
+  else if (!state.paused) open();
+});
 
 async function start() {
   try {
