@@ -7,7 +7,7 @@ import { Keys } from "/assets/keys.js";
 import { ask, Live } from "/assets/live.js";
 import { showPartitions } from "/assets/partitions.js";
 import { Pickers } from "/assets/pickers.js";
-import { showPipeline } from "/assets/pipeline.js";
+import { noteGrowth, showPipeline } from "/assets/pipeline.js";
 import { Rates } from "/assets/rates.js";
 import { Series } from "/assets/series.js";
 import { showTiles } from "/assets/tiles.js";
@@ -24,6 +24,7 @@ const live = new Live({
   view: (view) => {
     [state.view, state.seen] = [view, now()];
     rates.note(view.status);
+    noteGrowth(view.status);
     // A pause stops what moves by itself. Another counter is looked at once.
     if (state.paused) live.close();
     show();
@@ -70,6 +71,7 @@ function aging() {
 
 function notices() {
   showBanners({ ...state, status: state.view?.status ?? null });
+  document.body.dataset.old = state.lost || state.trouble || state.paused ? "yes" : "no";
   if (state.paused) pulse("paused", "paused");
   else if (state.lost) pulse("lost", "not connected");
   else if (state.trouble) pulse("lost", "store away");
