@@ -1,5 +1,6 @@
 //! The live page: served so that a browser runs nothing but it, and true in a real one.
 
+mod access;
 mod asking;
 mod hops;
 mod login;
