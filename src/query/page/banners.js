@@ -11,7 +11,7 @@ function wrong({ status, lost, trouble, paused, seen }) {
   if (lost) found.push(["bad", `${lost}${from} It is tried again.`]);
   if (trouble) found.push(["bad", `The store cannot be read: ${trouble}.${from} It is tried again.`]);
   if (!status) return found;
-  const stopped = status.partitions.filter((p) => p.state === "stopped").map((p) => p.partition);
+  const stopped = status.partitions.filter((p) => p.state === "stopped");
   const { ingest, processor } = status.process;
   if (!lost && !trouble && !paused) {
     if (ingest?.reason) found.push(["bad", `No events are taken: ${ingest.reason}.`]);
@@ -22,7 +22,10 @@ function wrong({ status, lost, trouble, paused, seen }) {
       found.push(["", `These counts are from ${moment(status.data_as_of)}: since then a partition was not counted.`]);
     }
   }
-  if (stopped.length) found.push(["bad", `Stopped: partition ${stopped.join(", ")}. The table below says why.`]);
+  if (stopped.length === 1) found.push(["bad", `Stopped: partition ${stopped[0].partition}: ${stopped[0].reason}.`]);
+  if (stopped.length > 1) {
+    found.push(["bad", `Stopped: partitions ${stopped.map((p) => p.partition).join(", ")}. The table below says why.`]);
+  }
   if (status.unaccounted !== 0) {
     found.push(["bad", `${count.format(status.unaccounted)} records are unaccounted for. This is a bug: please report it.`]);
   }

@@ -15,7 +15,7 @@ function countsOf({ partitions, process, ...status }) {
   const some = (name) => total({ partitions }, name);
   return {
     duplicates: some("duplicate"), expired: some("expired"), filtered: some("filtered"), lost: some("lost"),
-    deadLetters: some("dead_lettered"), unaccounted: status.unaccounted, accepted: process.ingest?.accepted,
+    deadLetters: some("dead_lettered"), unaccounted: status.unaccounted,
     rejected: process.ingest?.rejected, refused: process.ingest?.refused_requests, failed: process.ingest?.failed_requests,
     logErrors: process.log?.errors, conflicts: process.processor?.flush_conflicts, failures: process.processor?.flush_failures,
   };
@@ -53,7 +53,7 @@ function hop({ name, state, figure, unit, title, facts, reason }) {
 function ingest({ process }, rates, counts) {
   const here = process.ingest;
   const facts = here ? [
-    tally(counts, "accepted", "accepted", "none", `Events that are stored in the log. ${HERE}`),
+    fact("accepted", count.format(here.accepted), `Events that are stored in the log. ${HERE}.`),
     tally(counts, "rejected", "rejected", "none", `Events that are none, by their sender's mistake. ${HERE}`),
     tally(counts, "refused", "refused", "none", `Requests that were answered 4xx. ${HERE}`),
     tally(counts, "errors", "failed", "new", `Requests that were answered 5xx: their events were not stored. ${HERE}`),

@@ -10,9 +10,9 @@ function tile(id, figure, note, off = false) {
   say(`${id}-note`, note || "\u00a0");
 }
 
-function showMoment(id, at, note, unknown, limit) {
+function showMoment(id, at, unknown, limit) {
   if (at === null) return tile(id, "–", unknown);
-  tile(id, `${age(now() - at)} ago`, `${note} ${moment(at)}`, now() - at > limit);
+  tile(id, `${age(now() - at)} ago`, moment(at), now() - at > limit);
 }
 
 function lagNote({ seconds, records, unknown }) {
@@ -23,8 +23,8 @@ function lagNote({ seconds, records, unknown }) {
 
 export function showTiles(status, rates) {
   tile("rate", rate(rates.out), `${count.format(total(status, "consumed"))} in all`);
-  showMoment("as-of", status.data_as_of, "last written", "nothing is counted yet", status.stale_after);
-  showMoment("complete", status.complete_until, "all is in up to", "not known for every partition yet", Infinity);
+  showMoment("as-of", status.data_as_of, "nothing is counted yet", status.stale_after);
+  showMoment("complete", status.complete_until, "not known for every partition yet", Infinity);
   const lag = lagOf(status.partitions);
   const behind = lag.seconds > status.stale_after || lag.unknown > 0;
   tile("lag", lag.seconds === null ? "–" : age(lag.seconds), lagNote(lag), behind);
