@@ -2,7 +2,7 @@
 
 use super::start::Located;
 use crate::counter::{Counted, Counting, Dedupe, Fingerprint, Segment};
-use crate::log::{DeadLetter, Extent, Headers, LogRecord};
+use crate::log::{DeadLetter, Extent, LogRecord};
 
 /// Where counting of a partition begins, and under which generation its batches are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,9 +118,9 @@ impl Reading {
                 key: record.key.map(<[u8]>::to_vec),
                 value: record.value.map(<[u8]>::to_vec),
                 error,
+                headers: record.copied_headers(),
                 attempts: 1,
                 failed_at_ms: now_ms(),
-                trace: record.headers.and_then(Headers::trace),
             });
         }
     }
