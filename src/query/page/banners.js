@@ -2,7 +2,7 @@
 
 import { $, node, say } from "/assets/dom.js";
 import { count, moment } from "/assets/format.js";
-import { isStale, total } from "/assets/rates.js";
+import { isSilent, isStale, total } from "/assets/rates.js";
 
 function wrong({ status, lost, trouble, paused, seen }) {
   const found = [];
@@ -19,7 +19,7 @@ function wrong({ status, lost, trouble, paused, seen }) {
     if (status.partitions.length === 0) {
       found.push(["info", "Nothing is counted yet. An event shows up here a few seconds after it was accepted."]);
     } else if (isStale(status)) {
-      found.push(["", `These counts are from ${moment(status.data_as_of)}: since then a partition was not counted.`]);
+      found.push(["", stale(status)]);
     }
   }
   if (stopped.length === 1) found.push(["bad", `Stopped: partition ${stopped[0].partition}: ${stopped[0].reason}.`]);
@@ -30,6 +30,13 @@ function wrong({ status, lost, trouble, paused, seen }) {
     found.push(["bad", `${count.format(status.unaccounted)} records are unaccounted for. This is a bug: please report it.`]);
   }
   return found;
+}
+
+function stale(status) {
+  const silent = status.partitions.filter((p) => isSilent(status, p)), since = moment(status.data_as_of);
+  if (silent.length === status.partitions.length) return `Nothing was counted since ${since}. Does a processor run?`;
+  const which = silent.length > 10 ? `${silent.length} partitions were` : `Partition ${silent.map((p) => p.partition).join(", ")} was`;
+  return `${which} not counted since ${since}: these counts are not complete.`;
 }
 
 function verdict(status) {

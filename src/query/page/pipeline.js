@@ -114,10 +114,10 @@ function store(status, counts, stale, trouble) {
   });
 }
 
-function footnote({ process }) {
-  const here = "Accepted, rejected, refused, conflicts and errors: seen by this process since it started.";
-  const elsewhere = process.ingest && process.processor ? "" : ` –: ${ELSEWHERE}.`;
-  return `${here}${elsewhere} (+n): in the last minute.`;
+function footnote({ process: { ingest, processor } }) {
+  const here = ingest || processor ? "Accepted, rejected, refused, conflicts and errors: seen by this process since it started." : "";
+  const elsewhere = ingest && processor ? "" : `–: ${ELSEWHERE}.`;
+  return [here, elsewhere, "(+n): in the last minute."].filter(Boolean).join(" ");
 }
 
 export function showPipeline(status, rates, trouble) {

@@ -8,7 +8,8 @@ const sum = (partitions, of) => partitions.reduce((all, p) => all + (of(p) ?? 0)
 export const total = (status, outcome) => sum(status.partitions, (p) => p.ledger[outcome]);
 
 // The server says how old counts may be: it knows how often they are written, with nothing to count too.
-export const isStale = ({ data_as_of, stale_after }) => data_as_of !== null && now() - data_as_of > stale_after;
+export const isSilent = ({ stale_after: limit }, { updated_at: at }) => at !== null && now() - at / 1000 > limit;
+export const isStale = (status) => status.partitions.some((p) => isSilent(status, p));
 
 // How far behind the partitions are together, and the furthest of them. Nothing to count is 0 s; those of which it is
 // not known are counted apart, and with none left there is nothing to say.
