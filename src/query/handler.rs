@@ -70,7 +70,7 @@ enum Route<'a> {
 }
 
 impl Query {
-    /// Over a store that is counted into from `topic`.
+    /// Over a store that is counted into from `topic`, every `flush_interval`.
     ///
     /// # Errors
     /// When the configuration makes the counts public by accident, or the token file cannot be read.
@@ -81,12 +81,20 @@ impl Query {
         topic: impl Into<String>,
         metrics: Arc<Metrics>,
         readiness: Arc<Readiness>,
+        flush_interval: Duration,
     ) -> Result<Query, QueryError> {
         config.validate()?;
         let (reading, topic) = (Semaphore::new(CELLS_IN_FLIGHT as usize), topic.into());
         let login = Login::new(config.read_token()?, metrics.clone());
         let cors = Cors::new(config.allowed_origins);
-        let live = Hub::new(store.clone(), counters.clone(), topic.clone(), metrics.clone());
+        let live = Hub::new(
+            store.clone(),
+            counters.clone(),
+            topic.clone(),
+            metrics.clone(),
+            readiness.clone(),
+            flush_interval,
+        );
         Ok(Query { login, cors, live, store, counters, topic, metrics, readiness, reading })
     }
 

@@ -5,6 +5,7 @@
 
 mod feed;
 mod keys;
+mod process;
 mod stream;
 mod view;
 
@@ -16,8 +17,10 @@ use crate::counter::Counters;
 use crate::http::Body;
 use crate::shutdown::Shutdown;
 use crate::store::{CounterStore, StoreError, StoredCounter};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Readiness};
 use feed::Feed;
+use process::Process;
+use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,6 +35,10 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a feed that nobody reads is kept, so that a page that comes back can resume.
 const LINGER: Duration = Duration::from_secs(30);
+/// A processor writes each of its partitions once per flush interval, with nothing to count too. After this many
+/// intervals without it, and the time that partitions need to change hands, something is wrong.
+const MISSED_FLUSHES: u32 = 5;
+const HAND_OVER: Duration = Duration::from_secs(10);
 
 /// Which feed: places of the counter and of its window in the configuration.
 type Place = (usize, usize);
@@ -42,11 +49,24 @@ pub(super) struct Hub {
     counters: Arc<Counters>,
     topic: String,
     metrics: Arc<Metrics>,
+    readiness: Arc<Readiness>,
+    /// How old the counts may be before they are stale.
+    stale_after: Duration,
     feeds: Mutex<HashMap<Place, Arc<Feed>>>,
     /// Somebody reads a feed that has nothing to show yet.
     wanted: Notify,
     shutdown: Shutdown,
     interval: Duration,
+}
+
+/// The status as the live page gets it: that of the API, and what is not in the store.
+#[derive(Serialize)]
+struct LiveStatus<'a> {
+    #[serde(flatten)]
+    status: Status<'a>,
+    /// Seconds after which `data_as_of` is too old.
+    stale_after: f64,
+    process: Process,
 }
 
 /// What all feeds share of one look at the store.
@@ -58,15 +78,19 @@ struct Look {
 }
 
 impl Hub {
-    /// With nobody reading yet.
+    /// With nobody reading yet. The processors flush every `flush_interval`, wherever they run.
     pub(super) fn new(
         store: Arc<dyn CounterStore>,
         counters: Arc<Counters>,
         topic: String,
         metrics: Arc<Metrics>,
+        readiness: Arc<Readiness>,
+        flush_interval: Duration,
     ) -> Hub {
         let (feeds, wanted, shutdown) = (Mutex::default(), Notify::new(), Shutdown::new());
-        Hub { store, counters, topic, metrics, feeds, wanted, shutdown, interval: INTERVAL }
+        let stale_after = HAND_OVER + flush_interval * MISSED_FLUSHES;
+        let interval = INTERVAL;
+        Hub { store, counters, topic, metrics, readiness, stale_after, feeds, wanted, shutdown, interval }
     }
 
     /// The stream of a counter and one of its windows, both by place, for a reader that saw everything up to
@@ -131,7 +155,11 @@ impl Hub {
         // Watermarks before counts, so that no bucket is called final with a count from before that.
         let partitions = Partitions::read(&*self.store, &self.topic).await?;
         let stored = self.store.counters().await?;
-        let status = view::text_of(&Status::of(&self.topic, &partitions, now_ms));
+        let status = view::text_of(&LiveStatus {
+            status: Status::of(&self.topic, &partitions, now_ms),
+            stale_after: self.stale_after.as_secs_f64(),
+            process: Process::of(&self.metrics, &self.readiness),
+        });
         Ok(Look { partitions, status, stored, now_ms })
     }
 

@@ -14,7 +14,7 @@ fn query(toml: &str, store: &Arc<Fake>) -> Query {
     let metrics = Arc::new(Metrics::new().unwrap());
     let readiness = Arc::new(Readiness::new(&[Role::Query]));
     let store = Arc::clone(store) as Arc<dyn CounterStore>;
-    Query::new(toml::from_str(toml).unwrap(), store, counters, "t", metrics, readiness).unwrap()
+    Query::new(toml::from_str(toml).unwrap(), store, counters, "t", metrics, readiness, Duration::from_secs(2)).unwrap()
 }
 
 fn open() -> Query {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::counter::default_specs;
 use crate::query::fake::{Fake, row};
+use crate::telemetry::Role;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -14,7 +15,8 @@ const SOON: Duration = Duration::from_secs(20);
 fn hub(store: &Arc<Fake>) -> Arc<Hub> {
     let counters = Arc::new(Counters::new(default_specs()).unwrap());
     let metrics = Arc::new(Metrics::new().unwrap());
-    let mut hub = Hub::new(Arc::clone(store) as Arc<dyn CounterStore>, counters, "t".to_owned(), metrics);
+    let (store, readiness) = (Arc::clone(store) as Arc<dyn CounterStore>, Arc::new(Readiness::new(&Role::ALL)));
+    let mut hub = Hub::new(store, counters, "t".to_owned(), metrics, readiness, Duration::from_secs(2));
     hub.interval = Duration::from_millis(30);
     Arc::new(hub)
 }
@@ -71,6 +73,10 @@ async fn a_reader_gets_everything_and_then_what_changes() {
     assert!(all["buckets"].as_array().unwrap().len() >= 180);
     assert_eq!(all["keys"]["keys"][0]["key"], "/a");
     assert_eq!(all["status"]["partitions"][0]["partition"], 0);
+    assert_eq!(
+        (&all["status"]["stale_after"], &all["status"]["process"]["ingest"]["failed"]),
+        (&20.0.into(), &0.into())
+    );
     fake.fill("page_views", "10s", window, 0, &[("/a", 3), ("/b", 4)]);
     let (_, delta) = until(&mut body, "delta", |delta| delta.get("keys").is_some()).await;
     assert_eq!(delta["buckets"].as_array().unwrap().len(), 1, "{delta}");
