@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 const CATCH_UP: Duration = Duration::from_millis(100);
 /// Between two lines about how it goes.
 const TOLD: Duration = Duration::from_secs(5);
+/// What takes less has no rate.
+const WORTH: Duration = Duration::from_secs(2);
 
 /// Lets through at most so many per second, evenly.
 #[derive(Debug)]
@@ -60,8 +62,12 @@ impl Progress {
         }
     }
 
-    /// How many per second, all in all.
-    pub(super) fn rate(&self, done: u64) -> f64 {
+    /// How many per second, all in all; nothing when that took no time worth speaking of.
+    pub(super) fn overall(&self, done: u64) -> String {
+        if self.begun.elapsed() < WORTH { String::new() } else { format!(", {:.0}/s", self.rate(done)) }
+    }
+
+    fn rate(&self, done: u64) -> f64 {
         done as f64 / self.begun.elapsed().as_secs_f64().max(0.001)
     }
 }

@@ -21,18 +21,40 @@ pub trait Handler: Send + Sync + 'static {
     /// Handles one message. It is committed once this was `Ok`, and handled again after anything else: after a failure
     /// that is worth a retry, and after a crash or a rebalance before the commit.
     ///
-    /// The [`Effects`] are applied together with the note that the message is done, if the worker is idempotent.
-    fn handle(&self, message: Message) -> impl Future<Output = Result<Effects, Failure>> + Send;
+    /// `()` stands for [`Handled::Done`] without effects, and [`Effects`] for one with them.
+    fn handle(&self, message: Message) -> impl Future<Output = Result<Handled, Failure>> + Send;
 }
 
-impl<F, Fut, E> Handler for F
+impl<F, Fut, R> Handler for F
 where
     F: Fn(Message) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<E, Failure>> + Send,
-    E: Into<Effects>,
+    Fut: Future<Output = Result<R, Failure>> + Send,
+    R: Into<Handled>,
 {
-    async fn handle(&self, message: Message) -> Result<Effects, Failure> {
+    async fn handle(&self, message: Message) -> Result<Handled, Failure> {
         self(message).await.map(Into::into)
+    }
+}
+
+/// What was done for a message.
+#[derive(Debug)]
+pub enum Handled {
+    /// What was to be done. The effects are applied in one atomic step with the note that the event is handled; they
+    /// need [`super::Config::idempotency`].
+    Done(Effects),
+    /// Nothing, for this reason: it is not for this handler. It is counted apart.
+    Skipped(&'static str),
+}
+
+impl From<()> for Handled {
+    fn from((): ()) -> Handled {
+        Handled::Done(Effects::default())
+    }
+}
+
+impl From<Effects> for Handled {
+    fn from(effects: Effects) -> Handled {
+        Handled::Done(effects)
     }
 }
 

@@ -45,6 +45,14 @@ impl Message {
         Message(Arc::new(Inner { topic, partition: 0, offset: 0, time_ms: None, key: None, value, headers }))
     }
 
+    /// A message of a place and a key, for tests of what happens to it.
+    #[cfg(test)]
+    pub(super) fn at(offset: i64, key: Option<&str>) -> Message {
+        let (topic, key) = ("test".into(), key.map(|key| Bytes::copy_from_slice(key.as_bytes())));
+        let headers = Vec::new();
+        Message(Arc::new(Inner { topic, partition: 0, offset, time_ms: None, key, value: None, headers }))
+    }
+
     /// The topic that it was read from.
     pub fn topic(&self) -> &str {
         &self.0.topic

@@ -30,3 +30,4 @@ mod support;
 mod trace;
 mod transactions;
 mod verify;
+mod workers;

@@ -49,8 +49,11 @@ impl Purge {
             return Ok(ExitCode::SUCCESS);
         }
         let mut what = count(open, "dead letter");
-        if redriven + copies > 0 {
-            what = format!("{what} that are not redriven, {redriven} that are, {copies} more copies of them");
+        if redriven > 0 {
+            what = format!("{what} and {redriven} that were redriven");
+        }
+        if copies > 0 {
+            what = format!("{what}, with {copies} more of the same records");
         }
         if !self.yes && !confirmed(&format!("{what} in {name}"))? {
             return Ok(ExitCode::FAILURE);

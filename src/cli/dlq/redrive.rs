@@ -107,7 +107,7 @@ impl Redrive {
             }
         }
         tally.copies = read.await.context("a thread failed")??;
-        tally.rate = progress.rate(tally.redriven());
+        tally.rate = progress.overall(tally.redriven());
         Ok(tally)
     }
 
@@ -256,7 +256,7 @@ struct Tally {
     /// Asked for, and not there.
     missing: Vec<LetterId>,
     copies: u64,
-    rate: f64,
+    rate: String,
     stopped: Option<anyhow::Error>,
 }
 
@@ -286,8 +286,7 @@ impl Tally {
             ));
         }
         let verb = if how.dry_run { "would be redriven" } else { "redriven" };
-        let (redriven, rate) =
-            (self.redriven(), if how.dry_run { String::new() } else { format!(", {:.0}/s", self.rate) });
+        let (redriven, rate) = (self.redriven(), if how.dry_run { "" } else { &self.rate });
         say(&format!("{} of {name} {verb}{rate}", count(redriven, "dead letter")));
         for (topic, records) in &self.redriven {
             say(&format!("  to {topic}: {records}"));

@@ -113,14 +113,8 @@ fn would(ranges: &[Range], source: &Source, to: &str) -> ExitCode {
 
 /// Says what was copied, and how to go on where it was not.
 fn report(copied: &[Copied], job: &Job) -> ExitCode {
-    for Copied { range, records, .. } in copied {
-        say(&format!(
-            "partition {}: offsets {} to {}, {}",
-            range.partition,
-            range.from,
-            range.to,
-            count(*records, "record")
-        ));
+    for Copied { range, records, next, .. } in copied {
+        say(&format!("partition {}: offsets {} to {next}, {}", range.partition, range.from, count(*records, "record")));
     }
     let all = copied.iter().map(|copied| copied.records).sum();
     say(&format!("{} of {} copied to {}", count(all, "record"), job.source.topic(), job.to));

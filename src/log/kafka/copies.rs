@@ -101,6 +101,8 @@ impl KafkaCopies {
             ("message.max.bytes", DEAD_LETTER_BYTES),
             ("message.timeout.ms", "30000"),
             ("enable.gapless.guarantee", if gapless { "true" } else { "false" }),
+            // Who does not copy in bulk waits for each record.
+            ("linger.ms", if gapless { "5" } else { "0" }),
         ];
         let context = Context(Complaints::new(metrics));
         let client = producing(config, &ours).create_with_context(context);
