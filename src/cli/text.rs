@@ -98,7 +98,7 @@ fn indented(text: &str) -> Option<String> {
             ' ' | '\n' | '\r' | '\t' => {}
             '{' | '[' => {
                 out.push(c);
-                while chars.next_if(|next| next.is_ascii_whitespace()).is_some() {}
+                while chars.next_if(char::is_ascii_whitespace).is_some() {}
                 if let Some(close) = chars.next_if(|next| matches!(next, '}' | ']')) {
                     out.push(close);
                     continue;

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::support::app::{Finished, Running, finish};
+use crate::support::doors::SOON;
 use crate::support::topic::{Raw, Record};
-use crate::support::{self, Kafka, Settings, free_ports, now_ms, unique};
+use crate::support::wire::{self, Odd};
+use crate::support::{self, Kafka, Settings, eventually, free_ports, now_ms, unique};
 
 /// Bytes that a terminal would obey, and some that are no text.
 const HOSTILE: &[u8] = b"\x1b[2J\x1b]0;owned\x07\r\n\xff\xc2\x9b31m\x00";
@@ -337,4 +339,23 @@ async fn what_is_not_there_is_said() {
     assert!(gone.code == 1 && gone.output.contains("no such topic any more"), "{}", gone.output);
     let to = dlq(&["redrive", "--dead-letter-topic", &dead, "--all", "--to-topic", &topic], &settings).await;
     assert_eq!((to.code, kafka.read(&topic).await.len()), (0, 1), "{}", to.output);
+}
+
+/// Clients of other languages take any bytes for the name of a header.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_header_whose_name_is_no_text_stops_nobody() {
+    let (kafka, redis) = (support::kafka().await, support::redis().await);
+    let topic = kafka.topic("odd", 1).await;
+    let settings = Settings::kafka(kafka, redis, &topic, &unique("odd"));
+    let odd = Odd { value: b"no json", header: (b"\xff\xfe", b"x") };
+    eventually(SOON, "it is produced", async || wire::produce(&kafka.brokers(), &topic, 0, &odd)).await;
+    kafka.produce(&topic, [("k".to_owned(), br#"{"type":"page_view"}"#.to_vec())]).await;
+    let gauge = Running::start(&settings).await;
+    gauge.until_consumed(2).await;
+    gauge.stop().await;
+    let (lines, _) = listed(&[], &settings).await;
+    let show = dlq(&["show", lines[0]["id"].as_str().unwrap()], &settings).await;
+    assert!(lines.len() == 1 && show.code == 0 && show.output.contains("no json"), "{}", show.output);
+    let copied = finish(&["replay", "--to-topic", &unique("odd-copy")], &settings).await;
+    assert!(copied.code == 0 && copied.output.contains("2 records"), "{}", copied.output);
 }

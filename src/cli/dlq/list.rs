@@ -7,6 +7,7 @@ use crate::log::{KeptLetter, Mark};
 use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -50,9 +51,9 @@ impl List {
         });
         let listing = reading.await.context("a thread failed")??;
         if self.json {
-            listing.print_json()
+            listing.print_json();
         } else {
-            listing.print(&letters.name(), any, now_ms())
+            listing.print(&letters.name(), any, now_ms());
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -120,7 +121,7 @@ impl Listing {
             self.other += 1;
         }
         let id = found.letter.id.clone();
-        let event_type = found.letter.event_type().map(|name| name.into_owned());
+        let event_type = found.letter.event_type().map(Cow::into_owned);
         let row = Row { bytes: found.letter.size(), event_type, redriven: found.redriven, letter: found.letter };
         self.rows.insert((at, id.partition, id.offset, id.group), row.small());
         if self.rows.len() > self.limit {

@@ -61,7 +61,7 @@ impl Redrive {
         let config = self.place.file.load()?;
         let letters = Arc::new(Letters::open(&config, &self.place).await?);
         let mut target = match &*letters {
-            Letters::Kafka(topic) => Target::Kafka(Topics::connect(topic, self.to_topic.clone())?),
+            Letters::Kafka(topic) => Target::Kafka(Box::new(Topics::connect(topic, self.to_topic.clone())?)),
             Letters::Embedded { topic, .. } if self.to_topic.as_ref().is_some_and(|to| to != topic) => {
                 bail!("the embedded file holds one topic, `{topic}`: letters go back to it")
             }
@@ -69,7 +69,7 @@ impl Redrive {
             Letters::Embedded { topic, .. } if self.dry_run => Target::Nothing(topic.clone()),
             Letters::Embedded { topic, .. } => {
                 let log = writer(&config).await.context("a redrive writes to the file")?;
-                Target::Embedded(Box::new(log), topic.clone())
+                Target::Embedded(log, topic.clone())
             }
         };
         let filters = Filters { topic: self.place.topic.clone(), ..self.filters.clone() };
@@ -133,8 +133,8 @@ enum Failure {
 
 /// Where letters go.
 enum Target {
-    Kafka(Topics),
-    Embedded(Box<EmbeddedLog>, String),
+    Kafka(Box<Topics>),
+    Embedded(EmbeddedLog, String),
     /// A dry run on the embedded file, whose topic this is.
     Nothing(String),
 }
