@@ -5,6 +5,13 @@ use serde::Deserialize;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+/// Random letters and digits of this length are out of reach for whoever tries them all. Nothing else keeps a token from
+/// being found: many wrong ones never keep the right one out.
+const LEAST_TOKEN_BYTES: usize = 16;
+/// What is said of a shorter one.
+pub const SHORT_TOKEN: &str =
+    "the query token is shorter than 16 characters and may be found by trying: take a long random text";
+
 /// How the counts are served: `[query]` of the configuration.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
@@ -60,12 +67,13 @@ impl Config {
         Limits { max_connections: self.max_connections, ..Limits::default() }
     }
 
-    /// Checks that the token can be read and used, a file's too.
+    /// Whether there is a token that may be found by trying, a file's too. It works, but protects little.
     ///
     /// # Errors
-    /// When it cannot.
-    pub fn check_token(&self) -> Result<(), QueryError> {
-        self.read_token().map(drop)
+    /// When the token cannot be read or used.
+    pub fn has_short_token(&self) -> Result<bool, QueryError> {
+        let token = self.read_token()?;
+        Ok(token.is_some_and(|token| token.expose_secret().len() < LEAST_TOKEN_BYTES))
     }
 
     /// The token, from wherever it is configured.
@@ -121,6 +129,17 @@ mod tests {
         assert!(refused(r#"token = """#).contains("empty"));
         assert!(refused(r#"token = "two words""#).contains("without spaces"));
         assert!(refused("token = \"a\"\ntoken_file = \"b\"").contains("both"));
+    }
+
+    #[test]
+    fn a_short_token_works_and_is_known_to_be_short() {
+        let is_short = |toml: &str| {
+            config(toml).validate().unwrap();
+            config(toml).has_short_token().unwrap()
+        };
+        assert!(is_short("token = \"123456789012345\""));
+        assert!(!is_short("token = \"1234567890123456\"") && !is_short(""));
+        assert!(SHORT_TOKEN.contains(&LEAST_TOKEN_BYTES.to_string()));
     }
 
     #[test]

@@ -38,12 +38,15 @@ pub enum QueryError {
     /// The request carries no token, or a wrong one.
     #[error("this needs the header `Authorization: Bearer …` with the query token, or a log-in at /login")]
     Unauthorized,
-    /// Too many wrong tokens came from that address; none is looked at for a while.
-    #[error("too many wrong tokens came from this address: try again in {wait_s} s")]
+    /// The token is wrong, and too many of that address were before it.
+    #[error("this token is wrong, and too many before it were: try again in {wait_s} s")]
     TooManyWrongTokens {
-        /// Until a token is looked at again.
+        /// Until the next wrong one is answered as such.
         wait_s: i64,
     },
+    /// The page of another site sent a form of ours.
+    #[error("a page of another site sent this form: open /login itself")]
+    OtherSite,
     /// Something that is sent to be read, and is too large for that.
     #[error("this is too large for a log-in")]
     TooLarge,
@@ -151,6 +154,7 @@ impl QueryError {
             | QueryError::Origin(_) => StatusCode::INTERNAL_SERVER_ERROR,
             QueryError::Unauthorized => StatusCode::UNAUTHORIZED,
             QueryError::TooManyWrongTokens { .. } => StatusCode::TOO_MANY_REQUESTS,
+            QueryError::OtherSite => StatusCode::FORBIDDEN,
             QueryError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             QueryError::NoSuchPath(_) | QueryError::UnknownCounter { .. } => StatusCode::NOT_FOUND,
             QueryError::Method(_) => StatusCode::METHOD_NOT_ALLOWED,

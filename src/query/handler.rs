@@ -3,11 +3,11 @@ use super::buckets::{MOST_CELLS, PARAMETERS, Question, counter_of, names_of, win
 use super::cors::Cors;
 use super::counters::CounterList;
 use super::live::Hub;
-use super::login::{Login, MOST_FORM_BYTES, Visit};
+use super::login::{Login, MOST_FORM_BYTES, Visit, is_of_another_site};
 use super::params::Params;
 use super::partitions::Partitions;
 use super::status::Status;
-use super::{Config, QueryError, monitor, remote_read, time};
+use super::{Config, QueryError, SHORT_TOKEN, monitor, remote_read, time};
 use crate::counter::Counters;
 use crate::http::{self, Body, Handler, Peer, Unreceived, receive};
 use crate::shutdown::Shutdown;
@@ -83,6 +83,9 @@ impl Query {
         readiness: Arc<Readiness>,
     ) -> Result<Query, QueryError> {
         config.validate()?;
+        if config.has_short_token()? {
+            tracing::warn!("{SHORT_TOKEN}");
+        }
         let (reading, topic) = (Semaphore::new(CELLS_IN_FLIGHT as usize), topic.into());
         let login = Login::new(config.read_token()?, metrics.clone());
         let cors = Cors::new(config.allowed_origins);
@@ -132,6 +135,9 @@ impl Query {
                 Ok(Login::instead_of(uri))
             }
             (Err(refused), _) | (Ok(()), Err(refused)) => Err(refused),
+            (Ok(()), Ok(Route::Login)) if method == Method::POST && is_of_another_site(headers) => {
+                Err(QueryError::OtherSite)
+            }
             (Ok(()), Ok(Route::Login)) if method == Method::POST => {
                 Ok(self.login.log_in(&read_form(body).await?, headers, visit))
             }

@@ -24,7 +24,7 @@ mod time;
 #[cfg(test)]
 mod fake;
 
-pub use config::Config;
+pub use config::{Config, SHORT_TOKEN};
 pub use error::QueryError;
 pub use handler::Query;
 pub use partitions::Partitions;

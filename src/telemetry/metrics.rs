@@ -15,7 +15,7 @@ const CELLS: &[f64] = &[1.0, 10.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0, 30_
 
 const CODES: &[&str] = &["202", "204", "400", "401", "403", "404", "405", "408", "413", "415", "429", "500", "503"];
 const QUERY_CODES: &[&str] =
-    &["200", "204", "303", "304", "400", "401", "404", "405", "408", "413", "415", "429", "500", "503"];
+    &["200", "204", "303", "304", "400", "401", "403", "404", "405", "408", "413", "415", "429", "500", "503"];
 const RESULTS: &[&str] = &["accepted", "rejected", "failed"];
 const OUTCOMES: &[&str] = &["counted", "duplicate", "filtered", "expired", "dead_lettered"];
 
@@ -146,8 +146,8 @@ catalogue! {
     live_streams: IntGauge,
     /// Times that a live page read too slowly, and got a new snapshot for what it had missed.
     live_slow_readers_total: IntCounter,
-    /// Tokens that readers sent, by what came of it: a log-in that succeeded, a wrong token, or one that was not
-    /// looked at because too many before it were wrong.
+    /// Tokens that readers sent, by what came of it: a log-in that succeeded, a wrong token, or a wrong one after too
+    /// many others of its address.
     logins_total: IntCounterVec("result", &["accepted", "refused", "limited"]),
     /// 1 while a role of this process can do its job, 0 while it cannot; /readyz says why.
     ready: IntGaugeVec("role"),

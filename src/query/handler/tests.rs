@@ -141,6 +141,17 @@ async fn with_a_token_the_page_leads_to_the_form_and_only_that_is_told() {
 }
 
 #[tokio::test]
+async fn a_form_that_another_site_sends_is_not_even_read() {
+    let query = query(r#"token = "s3cret""#, &Arc::new(Fake::default()));
+    for (site, status) in [("cross-site", 403), ("same-site", 403), ("same-origin", 401), ("none", 401)] {
+        let answer = ask(&query, Method::POST, "/login", &[("sec-fetch-site", site)]).await;
+        assert_eq!(answer.status().as_u16(), status, "{site}");
+        assert!(!answer.headers().contains_key("set-cookie"));
+    }
+    assert_eq!(query.metrics.logins_total.with_label_values(&["refused"]).get(), 2);
+}
+
+#[tokio::test]
 async fn a_store_that_is_away_is_said_to_be() {
     let fake = Arc::new(Fake::default());
     fake.away.store(true, Ordering::Relaxed);
