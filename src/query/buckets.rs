@@ -1,4 +1,5 @@
 use super::QueryError;
+use super::budget::Priced;
 use super::counters::since;
 use super::params::Params;
 use super::partitions::Partitions;
@@ -43,7 +44,7 @@ pub(super) struct Answer<'a> {
 }
 
 /// One window of the answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub(super) struct Bucket {
     pub(super) start: i64,
     end: i64,
@@ -55,7 +56,7 @@ pub(super) struct Bucket {
     keys: Vec<Key>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 struct Key {
     key: String,
     count: u64,
@@ -90,21 +91,7 @@ impl<'a> Question<'a> {
         Question { counter, window, range, top: 0, key: None, now_ms }
     }
 
-    /// How many counts the answer takes to read, or why that is too much.
-    pub(super) async fn cost(&self, store: &dyn CounterStore) -> Result<u64, QueryError> {
-        // By arithmetic first: a range of years must not become a list before it is refused.
-        let buckets = self.starts().count();
-        if buckets > MOST_CELLS {
-            return Err(self.too_much(buckets));
-        }
-        if self.keys() != Keys::All || buckets == 0 {
-            return Ok(buckets);
-        }
-        let cells = store.key_count(self.counter.name(), self.window.label(), &self.starts().list()).await?;
-        if cells > MOST_CELLS { Err(self.too_much(cells)) } else { Ok(cells.max(buckets)) }
-    }
-
-    /// Reads the answer. To be asked for its cost before.
+    /// Reads the answer, once its price is known and lent.
     pub(super) async fn answer(&self, store: &dyn CounterStore, topic: &str) -> Result<Answer<'a>, QueryError> {
         // Watermarks before counts, so that no bucket is called final with a count from before that.
         let partitions = Partitions::read(store, topic).await?;
@@ -184,6 +171,22 @@ impl<'a> Question<'a> {
             None => "ask for a shorter range".to_owned(),
         };
         QueryError::TooMuch { cells, limit: MOST_CELLS, hint }
+    }
+}
+
+impl Priced for Question<'_> {
+    fn least(&self) -> Result<u64, QueryError> {
+        let buckets = self.starts().count();
+        if buckets > MOST_CELLS { Err(self.too_much(buckets)) } else { Ok(buckets) }
+    }
+
+    async fn price(&self, store: &dyn CounterStore) -> Result<u64, QueryError> {
+        let buckets = self.starts().count();
+        if self.keys() != Keys::All || buckets == 0 {
+            return Ok(buckets);
+        }
+        let cells = store.key_count(self.counter.name(), self.window.label(), &self.starts().list()).await?;
+        if cells > MOST_CELLS { Err(self.too_much(cells)) } else { Ok(cells.max(buckets)) }
     }
 }
 

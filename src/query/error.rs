@@ -135,6 +135,9 @@ pub enum QueryError {
         /// What to ask instead.
         hint: String,
     },
+    /// The answers that others have not taken yet leave no room for this one.
+    #[error("too many large answers wait for their clients to take them: try again, or ask for less")]
+    Unsent,
     /// A remote read that is not answered.
     #[error(transparent)]
     RemoteRead(#[from] Refused),
@@ -159,7 +162,7 @@ impl QueryError {
             QueryError::NoSuchPath(_) | QueryError::UnknownCounter { .. } => StatusCode::NOT_FOUND,
             QueryError::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             QueryError::RemoteRead(refused) => refused.status(),
-            QueryError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            QueryError::Store(_) | QueryError::Unsent => StatusCode::SERVICE_UNAVAILABLE,
             QueryError::NoCounter(_)
             | QueryError::NotUtf8(_)
             | QueryError::UnknownParameter { .. }
@@ -193,7 +196,7 @@ impl QueryError {
     /// When it is worth trying again.
     pub(super) fn retry_after(&self) -> Option<HeaderValue> {
         match self {
-            QueryError::Store(_) => Some(HeaderValue::from_static("1")),
+            QueryError::Store(_) | QueryError::Unsent => Some(HeaderValue::from_static("1")),
             QueryError::TooManyWrongTokens { wait_s } => Some(HeaderValue::from(*wait_s)),
             _ => None,
         }

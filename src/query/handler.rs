@@ -1,5 +1,6 @@
 use super::assets::{self, Asset};
-use super::buckets::{MOST_CELLS, PARAMETERS, Question, counter_of, names_of, window_of};
+use super::buckets::{PARAMETERS, Question, counter_of, names_of, window_of};
+use super::budget::Budget;
 use super::cors::Cors;
 use super::counters::CounterList;
 use super::live::Hub;
@@ -25,10 +26,6 @@ use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
-
-/// Counts that all questions together may hold in memory at a time; what comes on top waits.
-const CELLS_IN_FLIGHT: u64 = 2 * MOST_CELLS;
 
 /// Time for a form to arrive.
 const FORM_PATIENCE: Duration = Duration::from_secs(10);
@@ -53,7 +50,7 @@ pub struct Query {
     topic: String,
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
-    reading: Semaphore,
+    budget: Budget,
 }
 
 /// What a path leads to.
@@ -86,11 +83,11 @@ impl Query {
         if config.has_short_token()? {
             tracing::warn!("{SHORT_TOKEN}");
         }
-        let (reading, topic) = (Semaphore::new(CELLS_IN_FLIGHT as usize), topic.into());
+        let (budget, topic) = (Budget::default(), topic.into());
         let login = Login::new(config.read_token()?, metrics.clone());
         let cors = Cors::new(config.allowed_origins);
         let live = Hub::new(store.clone(), counters.clone(), topic.clone(), metrics.clone());
-        Ok(Query { login, cors, live, store, counters, topic, metrics, readiness, reading })
+        Ok(Query { login, cors, live, store, counters, topic, metrics, readiness, budget })
     }
 
     /// Keeps the readiness of the query role true and reads the store for the live pages, until the shutdown begins.
@@ -195,10 +192,9 @@ impl Query {
     ) -> Result<Response<Body>, QueryError> {
         let params = Params::parse(uri.query(), PARAMETERS)?;
         let question = Question::parse(&self.counters, name, &params, now_ms)?;
-        let cost = question.cost(&*self.store).await?;
-        // The semaphore is never closed, so the only answer is a permit.
-        let _permit = self.reading.acquire_many(u32::try_from(cost).unwrap_or(u32::MAX)).await;
-        Ok(question.answer(&*self.store, &self.topic).await?.response(headers))
+        let _lent = self.budget.lend(&question, &*self.store).await?;
+        let answer = question.answer(&*self.store, &self.topic).await?;
+        self.budget.keep(answer.response(headers)).await
     }
 
     async fn remote_read<B>(&self, headers: &HeaderMap, body: &mut B, now_ms: i64) -> Result<Response<Body>, QueryError>
@@ -208,9 +204,9 @@ impl Query {
     {
         let request = remote_read::request(headers, body).await?;
         let plan = remote_read::Plan::of(&self.counters, &request, now_ms)?;
-        let cost = plan.cost(&*self.store).await?;
-        let _permit = self.reading.acquire_many(u32::try_from(cost).unwrap_or(u32::MAX)).await;
-        Ok(remote_read::respond(&plan.answer(&*self.store, &self.topic).await?))
+        let _lent = self.budget.lend(&plan, &*self.store).await?;
+        let answer = plan.answer(&*self.store, &self.topic).await?;
+        self.budget.keep(remote_read::respond(&answer)).await
     }
 
     fn live(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Response<Body>, QueryError> {
@@ -231,7 +227,7 @@ impl Query {
     async fn status(&self, uri: &Uri, now_ms: i64) -> Result<Response<Body>, QueryError> {
         Params::parse(uri.query(), &[])?;
         let partitions: Result<Partitions, StoreError> = Partitions::read(&*self.store, &self.topic).await;
-        Ok(http::json(StatusCode::OK, &Status::of(&self.topic, &partitions?, now_ms)))
+        self.budget.keep(http::json(StatusCode::OK, &Status::of(&self.topic, &partitions?, now_ms))).await
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod assets;
 mod buckets;
+mod budget;
 mod config;
 mod cors;
 mod counters;

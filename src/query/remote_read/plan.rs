@@ -5,6 +5,7 @@ use super::{COUNT, MOST_MATCHERS, MOST_QUERIES, MOST_REGEXES, PATIENCE, Refused,
 use crate::counter::{Counter, Counters};
 use crate::query::QueryError;
 use crate::query::buckets::MOST_CELLS;
+use crate::query::budget::Priced;
 use crate::query::counters::since;
 use crate::query::partitions::Partitions;
 use crate::query::starts::Starts;
@@ -57,21 +58,7 @@ impl<'a> Plan<'a> {
         Ok(Plan { queries: queries.collect::<Result<_, _>>()? })
     }
 
-    /// How many counts the answer takes to read, or why that is too much.
-    pub(in crate::query) async fn cost(&self, store: &dyn CounterStore) -> Result<u64, QueryError> {
-        let selected = || self.queries.iter().flat_map(|(_, selected)| selected);
-        let check = |cells: u64| if cells > MOST_CELLS { Err(too_much(cells)) } else { Ok(cells) };
-        // By arithmetic first, as it costs nothing.
-        let mut cells = check(selected().map(|selected| selected.starts.count()).fold(0, u64::saturating_add))?;
-        for selected in selected().filter(|selected| selected.keys == Keys::All && selected.starts.count() > 0) {
-            let (counter, window) = (selected.counter.name(), selected.window.label());
-            let keys = store.key_count(counter, window, &selected.starts.list()).await?;
-            cells = check(cells.saturating_add(keys))?;
-        }
-        Ok(cells)
-    }
-
-    /// Reads the answer. To be asked for its cost before.
+    /// Reads the answer, once its price is known and lent.
     pub(in crate::query) async fn answer(
         &self,
         store: &dyn CounterStore,
@@ -97,6 +84,26 @@ impl<'a> Plan<'a> {
             answer.end_query();
         }
         Ok(answer.into_response())
+    }
+
+    fn selected(&self) -> impl Iterator<Item = &Selected<'a>> {
+        self.queries.iter().flat_map(|(_, selected)| selected)
+    }
+}
+
+impl Priced for Plan<'_> {
+    fn least(&self) -> Result<u64, QueryError> {
+        affordable(self.selected().map(|selected| selected.starts.count()).fold(0, u64::saturating_add))
+    }
+
+    async fn price(&self, store: &dyn CounterStore) -> Result<u64, QueryError> {
+        let mut cells = self.least()?;
+        for selected in self.selected().filter(|selected| selected.keys == Keys::All && selected.starts.count() > 0) {
+            let (counter, window) = (selected.counter.name(), selected.window.label());
+            let keys = store.key_count(counter, window, &selected.starts.list()).await?;
+            cells = affordable(cells.saturating_add(keys))?;
+        }
+        Ok(cells)
     }
 }
 
@@ -149,9 +156,12 @@ fn starts(window: &Window, query: &Query, now_ms: i64) -> Starts {
     Starts::kept(window, first, last_end - size + 1, now_ms)
 }
 
-fn too_much(cells: u64) -> QueryError {
+fn affordable(cells: u64) -> Result<u64, QueryError> {
+    if cells <= MOST_CELLS {
+        return Ok(cells);
+    }
     let hint = "match `counter`, `window` and `key`, or ask for streamgauge_window_total or a shorter range".to_owned();
-    QueryError::TooMuch { cells, limit: MOST_CELLS, hint }
+    Err(QueryError::TooMuch { cells, limit: MOST_CELLS, hint })
 }
 
 impl Selected<'_> {
