@@ -1,4 +1,4 @@
-use super::{QueryError, cors};
+use super::{QueryError, cors, hosts};
 use crate::http::{Limits, is_public};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -28,6 +28,8 @@ pub struct Config {
     pub max_connections: usize,
     /// Origins of other sites whose scripts may read, like `https://app.example.com`. They still need the token.
     pub allowed_origins: Vec<String>,
+    /// Names that are answered besides localhost and addresses, where only the address keeps others out.
+    pub allowed_hosts: Vec<String>,
 }
 
 impl Default for Config {
@@ -39,6 +41,7 @@ impl Default for Config {
             token_file: None,
             max_connections: 1_000,
             allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
         }
     }
 }
@@ -48,10 +51,13 @@ impl Config {
     ///
     /// # Errors
     /// When others can reach the listener and neither a token nor `open` says that they may, a token is unusable, or an
-    /// origin is none.
+    /// origin or a host is none.
     pub fn validate(&self) -> Result<(), QueryError> {
         if let Some(wrong) = self.allowed_origins.iter().find(|origin| !cors::is_origin(origin)) {
             return Err(QueryError::Origin(wrong.clone()));
+        }
+        if let Some(wrong) = self.allowed_hosts.iter().find(|host| !hosts::is_name(host)) {
+            return Err(QueryError::HostName(wrong.clone()));
         }
         match (&self.token, &self.token_file) {
             (Some(_), Some(_)) => Err(QueryError::TwoTokens),
@@ -129,6 +135,12 @@ mod tests {
         assert!(refused(r#"token = """#).contains("empty"));
         assert!(refused(r#"token = "two words""#).contains("without spaces"));
         assert!(refused("token = \"a\"\ntoken_file = \"b\"").contains("both"));
+    }
+
+    #[test]
+    fn what_no_browser_sends_is_refused() {
+        assert!(refused("allowed_origins = [\"app.example.com\"]").contains("is not an origin"));
+        assert!(refused("allowed_hosts = [\"http://counts.example\"]").contains("is not the name of a host"));
     }
 
     #[test]

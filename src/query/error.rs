@@ -35,6 +35,17 @@ pub enum QueryError {
          \"http://localhost:3000\", without a path"
     )]
     Origin(String),
+    /// A name that no request has.
+    #[error(
+        "query.allowed_hosts: `{0}` is not the name of a host: write it like \"counts.example.com\", without a port"
+    )]
+    HostName(String),
+    /// The request is for a name that need not lead to this machine.
+    #[error(
+        "this is for `{0}`, but without a token only localhost and addresses are answered: put the name into \
+         query.allowed_hosts, or set query.token"
+    )]
+    OtherHost(String),
     /// The request carries no token, or a wrong one.
     #[error("this needs the header `Authorization: Bearer …` with the query token, or a log-in at /login")]
     Unauthorized,
@@ -154,7 +165,9 @@ impl QueryError {
             | QueryError::TwoTokens
             | QueryError::Token
             | QueryError::TokenFile { .. }
-            | QueryError::Origin(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            | QueryError::Origin(_)
+            | QueryError::HostName(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            QueryError::OtherHost(_) => StatusCode::MISDIRECTED_REQUEST,
             QueryError::Unauthorized => StatusCode::UNAUTHORIZED,
             QueryError::TooManyWrongTokens { .. } => StatusCode::TOO_MANY_REQUESTS,
             QueryError::OtherSite => StatusCode::FORBIDDEN,

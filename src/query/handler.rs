@@ -3,6 +3,7 @@ use super::buckets::{PARAMETERS, Question, counter_of, names_of, window_of};
 use super::budget::Budget;
 use super::cors::Cors;
 use super::counters::CounterList;
+use super::hosts::Hosts;
 use super::live::Hub;
 use super::login::{Login, MOST_FORM_BYTES, Visit, is_of_another_site};
 use super::params::Params;
@@ -42,6 +43,7 @@ const SECURITY_HEADERS: [(HeaderName, &str); 3] = [
 
 /// Answers questions about the counts: the read side's [`Handler`].
 pub struct Query {
+    hosts: Hosts,
     login: Login,
     cors: Cors,
     live: Hub,
@@ -84,10 +86,11 @@ impl Query {
             tracing::warn!("{SHORT_TOKEN}");
         }
         let (budget, topic) = (Budget::default(), topic.into());
+        let hosts = Hosts::of(&config);
         let login = Login::new(config.read_token()?, metrics.clone());
         let cors = Cors::new(config.allowed_origins);
         let live = Hub::new(store.clone(), counters.clone(), topic.clone(), metrics.clone());
-        Ok(Query { login, cors, live, store, counters, topic, metrics, readiness, budget })
+        Ok(Query { hosts, login, cors, live, store, counters, topic, metrics, readiness, budget })
     }
 
     /// Keeps the readiness of the query role true and reads the store for the live pages, until the shutdown begins.
@@ -103,9 +106,12 @@ impl Query {
     {
         let began = Instant::now();
         let (head, mut body) = request.into_parts();
-        let answered = match self.cors.preflight(&head.method, &head.uri, &head.headers) {
-            Some(preflight) => Ok(preflight),
-            None => self.admit(&head, &mut body, visit).await,
+        let answered = match self.hosts.check(&head.uri, &head.headers) {
+            Err(refused) => Err(refused),
+            Ok(()) => match self.cors.preflight(&head.method, &head.uri, &head.headers) {
+                Some(preflight) => Ok(preflight),
+                None => self.admit(&head, &mut body, visit).await,
+            },
         };
         // A connection that ends with a part of the request unread takes the answer with it. A client that waits for
         // our consent has not begun to send, and reading would be the consent.

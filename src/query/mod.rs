@@ -12,6 +12,7 @@ mod cors;
 mod counters;
 mod error;
 mod handler;
+mod hosts;
 mod live;
 mod login;
 mod monitor;

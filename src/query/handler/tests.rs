@@ -243,6 +243,18 @@ async fn only_configured_origins_may_read_and_never_with_cookies() {
 }
 
 #[tokio::test]
+async fn a_name_of_another_site_is_told_nothing_on_any_path() {
+    let query = open();
+    for uri in ["/", "/assets/app.js", "/openapi.json", "/api/v1/status", "/api/v1/live?counter=clicks", "/nowhere"] {
+        let answer = ask(&query, Method::GET, uri, &[("host", "evil.example:8080")]).await;
+        assert_eq!(answer.status(), StatusCode::MISDIRECTED_REQUEST, "{uri}");
+        let error = body(answer).await["error"].as_str().unwrap().to_owned();
+        assert!(error.contains("`evil.example`") && error.contains("query.allowed_hosts"), "{error}");
+    }
+    assert_eq!(ask(&query, Method::GET, "/", &[("host", "localhost:8080")]).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn the_nearest_counter_is_named() {
     let query = open();
     let error = async |name: &str| {
