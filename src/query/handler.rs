@@ -5,7 +5,7 @@ use super::cors::Cors;
 use super::counters::CounterList;
 use super::hosts::Hosts;
 use super::live::Hub;
-use super::login::{Login, MOST_FORM_BYTES, Visit, is_of_another_site};
+use super::login::{Login, MOST_FORM_BYTES, Visit, bearer_of, is_of_another_site};
 use super::params::Params;
 use super::partitions::Partitions;
 use super::status::Status;
@@ -18,7 +18,7 @@ use crate::telemetry::{Metrics, Readiness};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Incoming};
 use hyper::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, EXPECT, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, EXPECT, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::http::request::Parts;
@@ -134,7 +134,7 @@ impl Query {
         let is_public = matches!(&routed, Ok(route) if route.is_public());
         let admitted = if is_public { Ok(()) } else { self.login.admit(headers, visit) };
         match (admitted, routed) {
-            (Err(QueryError::Unauthorized), Ok(Route::Page)) if !headers.contains_key(AUTHORIZATION) => {
+            (Err(QueryError::Unauthorized), Ok(Route::Page)) if bearer_of(headers).is_none() => {
                 Ok(Login::instead_of(uri))
             }
             (Err(refused), _) | (Ok(()), Err(refused)) => Err(refused),

@@ -3,6 +3,7 @@ use crate::counter::default_specs;
 use crate::query::fake::Fake;
 use crate::telemetry::Role;
 use http_body_util::BodyExt;
+use hyper::header::AUTHORIZATION;
 use serde_json::Value;
 use std::sync::atomic::Ordering;
 
@@ -136,6 +137,8 @@ async fn with_a_token_the_page_leads_to_the_form_and_only_that_is_told() {
         assert_eq!(get(&query, uri).await.status(), StatusCode::OK, "{uri}");
     }
     assert_eq!(send(&query, Method::GET, "/", Some("Bearer wrong")).await.status(), StatusCode::UNAUTHORIZED);
+    let asked_by_a_proxy = send(&query, Method::GET, "/", Some("Basic cHJveHk6cGFzc3dvcmQ=")).await;
+    assert_eq!(asked_by_a_proxy.status(), StatusCode::SEE_OTHER);
     assert_eq!(send(&query, Method::GET, "/", Some("Bearer s3cret")).await.status(), StatusCode::OK);
     assert_eq!(get(&query, "/logout").await.status(), StatusCode::UNAUTHORIZED);
 }

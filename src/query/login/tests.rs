@@ -71,6 +71,22 @@ fn too_many_wrong_tokens_of_an_address_are_told_to_wait_and_the_right_one_opens(
 }
 
 #[test]
+fn what_a_proxy_adds_hides_no_session() {
+    let login = login();
+    let response = login.log_in(b"token=s3cret%26", &HeaderMap::new(), visit());
+    let cookie = header(&response, "set-cookie").split(';').next().unwrap().to_owned();
+    for added in ["Basic cHJveHk6cGFzc3dvcmQ=", "Bearer of-the-proxy", "Digest", ""] {
+        let mut sent = headers("authorization", added);
+        assert!(login.admit(&sent, visit()).is_err(), "{added}");
+        sent.insert(COOKIE, cookie.parse().unwrap());
+        login.admit(&sent, visit()).unwrap();
+    }
+    let mut both = headers("authorization", "Basic cHJveHk6cGFzc3dvcmQ=");
+    both.append(AUTHORIZATION, "Bearer s3cret&".parse().unwrap());
+    login.admit(&both, visit()).unwrap();
+}
+
+#[test]
 fn a_browser_says_which_site_a_form_is_of() {
     for (site, foreign) in [("same-origin", false), ("none", false), ("same-site", true), ("cross-site", true)] {
         assert_eq!(is_of_another_site(&headers("sec-fetch-site", site)), foreign, "{site}");
