@@ -66,8 +66,8 @@ pub enum QueryError {
     NoCounter(String),
     /// Nothing is served there.
     #[error(
-        "nothing is served at `{0}`: try /, /api/v1/counters, /api/v1/counters/NAME, /api/v1/status, /api/v1/live or \
-         /openapi.json"
+        "nothing is served at `{0}`: try /, /api/v1/counters, /api/v1/counters/NAME, /api/v1/status, /api/v1/live, \
+         /api/v1/prometheus/read or /openapi.json"
     )]
     NoSuchPath(String),
     /// The path exists, but takes other methods.

@@ -258,6 +258,16 @@ async fn a_name_of_another_site_is_told_nothing_on_any_path() {
 }
 
 #[tokio::test]
+async fn whoever_is_lost_is_told_every_path_of_the_document() {
+    let query = open();
+    let document = body(get(&query, "/openapi.json").await).await;
+    let hint = body(get(&query, "/api/v1").await).await["error"].as_str().unwrap().to_owned();
+    for path in document["paths"].as_object().unwrap().keys() {
+        assert!(hint.contains(&path.replace("{name}", "NAME")), "{path} is not in: {hint}");
+    }
+}
+
+#[tokio::test]
 async fn the_nearest_counter_is_named() {
     let query = open();
     let error = async |name: &str| {
