@@ -9,7 +9,6 @@ mod keys;
 mod stream;
 mod view;
 
-use super::counters::since;
 use super::partitions::Partitions;
 use super::status::Status;
 use super::time;
@@ -148,10 +147,9 @@ impl Hub {
     async fn refresh(&self, (counter, window): Place, turn: Turn, look: &Look) {
         let Some(counter) = self.counters.iter().nth(counter) else { return };
         let Some(window) = counter.windows().get(window) else { return };
-        let since = since(&look.stored, counter.name());
         // It is never closed, so it never fails. Waiting for it is not the store's doing and not counted.
         let _place = self.places.acquire().await;
-        match self.before_it_is_late(View::read(&*self.store, counter, window, look, since)).await {
+        match self.before_it_is_late(View::read(&*self.store, counter, window, look)).await {
             Ok(view) => turn.feed().publish(view, look.now_ms),
             Err(reason) => turn.feed().trouble(&reason),
         }

@@ -167,8 +167,7 @@ fn affordable(cells: u64) -> Result<u64, QueryError> {
 impl Selected<'_> {
     async fn read(&self, known: &Known<'_>, matchers: &Matchers, answer: &mut Answer) -> Result<(), QueryError> {
         let (counter, window) = (self.counter.name(), self.window.label());
-        let since = since(&known.counters, counter);
-        let complete_until_ms = known.partitions.complete_until_ms();
+        let coverage = known.partitions.coverage(since(&known.counters, counter));
         let mut series = answer.begin(Labels { name: self.name, counter, window });
         for starts in self.starts.list().chunks(CHUNK) {
             let read = Read {
@@ -179,9 +178,7 @@ impl Selected<'_> {
             };
             for (start, stored) in starts.iter().zip(known.store.read(&read).await?) {
                 let end = self.window.end_of(*start);
-                let is_final = complete_until_ms.is_some_and(|until| end.saturating_mul(1_000) <= until);
-                let partial = since.is_none_or(|since| *start < since) || known.partitions.is_incomplete(*start, end);
-                let is_counted = stored.total > 0 || (is_final && !partial);
+                let is_counted = stored.total > 0 || (coverage.is_final(end) && !coverage.is_partial(*start, end));
                 if is_counted {
                     let bucket = Bucket { time_ms: end * 1_000 - 1, total: stored.total };
                     let keys = (self.keys != Keys::None).then_some(stored.keys);
