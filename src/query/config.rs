@@ -1,4 +1,4 @@
-use super::{QueryError, cors, hosts};
+use super::{Misconfigured, cors, hosts};
 use crate::http::{Limits, is_public};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -52,19 +52,19 @@ impl Config {
     /// # Errors
     /// When others can reach the listener and neither a token nor `open` says that they may, a token is unusable, or an
     /// origin or a host is none.
-    pub fn validate(&self) -> Result<(), QueryError> {
+    pub fn validate(&self) -> Result<(), Misconfigured> {
         if let Some(wrong) = self.allowed_origins.iter().find(|origin| !cors::is_origin(origin)) {
-            return Err(QueryError::Origin(wrong.clone()));
+            return Err(Misconfigured::Origin(wrong.clone()));
         }
         if let Some(wrong) = self.allowed_hosts.iter().find(|host| !hosts::is_name(host)) {
-            return Err(QueryError::HostName(wrong.clone()));
+            return Err(Misconfigured::HostName(wrong.clone()));
         }
         match (&self.token, &self.token_file) {
-            (Some(_), Some(_)) => Err(QueryError::TwoTokens),
+            (Some(_), Some(_)) => Err(Misconfigured::TwoTokens),
             (Some(token), None) => usable(token),
             (None, Some(_)) => Ok(()),
             (None, None) if self.open || !is_public(self.listen) => Ok(()),
-            (None, None) => Err(QueryError::Public(self.listen)),
+            (None, None) => Err(Misconfigured::Public(self.listen)),
         }
     }
 
@@ -77,27 +77,31 @@ impl Config {
     ///
     /// # Errors
     /// When the token cannot be read or used.
-    pub fn has_short_token(&self) -> Result<bool, QueryError> {
-        let token = self.read_token()?;
-        Ok(token.is_some_and(|token| token.expose_secret().len() < LEAST_TOKEN_BYTES))
+    pub fn has_short_token(&self) -> Result<bool, Misconfigured> {
+        Ok(self.read_token()?.as_ref().is_some_and(is_short))
     }
 
     /// The token, from wherever it is configured.
-    pub(super) fn read_token(&self) -> Result<Option<SecretString>, QueryError> {
+    pub(super) fn read_token(&self) -> Result<Option<SecretString>, Misconfigured> {
         let Some(path) = &self.token_file else { return Ok(self.token.clone()) };
         let text =
-            std::fs::read_to_string(path).map_err(|error| QueryError::TokenFile { path: path.clone(), error })?;
+            std::fs::read_to_string(path).map_err(|error| Misconfigured::TokenFile { path: path.clone(), error })?;
         let token = SecretString::from(text.trim().to_owned());
         usable(&token)?;
         Ok(Some(token))
     }
 }
 
+/// Whether a token may be found by trying.
+pub(super) fn is_short(token: &SecretString) -> bool {
+    token.expose_secret().len() < LEAST_TOKEN_BYTES
+}
+
 /// A token that no header can carry would lock everybody out, and an empty one lets everybody in.
-fn usable(token: &SecretString) -> Result<(), QueryError> {
+fn usable(token: &SecretString) -> Result<(), Misconfigured> {
     let token = token.expose_secret();
     if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(QueryError::Token);
+        return Err(Misconfigured::Token);
     }
     Ok(())
 }

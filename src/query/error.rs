@@ -6,9 +6,9 @@ use hyper::{Response, StatusCode};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Why the query side does not start, or does not answer a question.
+/// Why the query side does not start.
 #[derive(Debug, thiserror::Error)]
-pub enum QueryError {
+pub enum Misconfigured {
     /// Others could read the counts and nobody said that they may.
     #[error(
         "query.listen = \"{0}\" can be reached by other machines: set query.token or query.token_file, or \
@@ -40,6 +40,11 @@ pub enum QueryError {
         "query.allowed_hosts: `{0}` is not the name of a host: write it like \"counts.example.com\", without a port"
     )]
     HostName(String),
+}
+
+/// Why a question is not answered.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum QueryError {
     /// The request is for a name that need not lead to this machine.
     #[error(
         "this is for `{0}`, but without a token only localhost and addresses are answered: put the name into \
@@ -158,15 +163,9 @@ pub enum QueryError {
 }
 
 impl QueryError {
-    /// What the client is told. Errors of the configuration never come so far.
+    /// What the client is told.
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            QueryError::Public(_)
-            | QueryError::TwoTokens
-            | QueryError::Token
-            | QueryError::TokenFile { .. }
-            | QueryError::Origin(_)
-            | QueryError::HostName(_) => StatusCode::INTERNAL_SERVER_ERROR,
             QueryError::OtherHost(_) => StatusCode::MISDIRECTED_REQUEST,
             QueryError::Unauthorized => StatusCode::UNAUTHORIZED,
             QueryError::TooManyWrongTokens { .. } => StatusCode::TOO_MANY_REQUESTS,

@@ -1,6 +1,7 @@
 use super::assets::{self, Asset};
 use super::buckets::{PARAMETERS, Question, counter_of, names_of, window_of};
 use super::budget::Budget;
+use super::config::{SHORT_TOKEN, is_short};
 use super::cors::Cors;
 use super::counters::CounterList;
 use super::hosts::Hosts;
@@ -9,11 +10,11 @@ use super::login::{Login, MOST_FORM_BYTES, Visit, bearer_of, is_of_another_site}
 use super::params::Params;
 use super::partitions::Partitions;
 use super::status::Status;
-use super::{Config, QueryError, SHORT_TOKEN, monitor, remote_read, time};
+use super::{Config, Misconfigured, QueryError, monitor, remote_read, time};
 use crate::counter::Counters;
 use crate::http::{self, Body, Handler, Peer, Unreceived, receive};
 use crate::shutdown::Shutdown;
-use crate::store::{CounterStore, StoreError};
+use crate::store::CounterStore;
 use crate::telemetry::{Metrics, Readiness};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Incoming};
@@ -80,14 +81,15 @@ impl Query {
         topic: impl Into<String>,
         metrics: Arc<Metrics>,
         readiness: Arc<Readiness>,
-    ) -> Result<Query, QueryError> {
+    ) -> Result<Query, Misconfigured> {
         config.validate()?;
-        if config.has_short_token()? {
+        let token = config.read_token()?;
+        if token.as_ref().is_some_and(is_short) {
             tracing::warn!("{SHORT_TOKEN}");
         }
         let (budget, topic) = (Budget::default(), topic.into());
         let hosts = Hosts::of(&config);
-        let login = Login::new(config.read_token()?, metrics.clone());
+        let login = Login::new(token, metrics.clone());
         let cors = Cors::new(config.allowed_origins);
         let live = Hub::new(store.clone(), counters.clone(), topic.clone(), metrics.clone());
         Ok(Query { hosts, login, cors, live, store, counters, topic, metrics, readiness, budget })
@@ -106,12 +108,9 @@ impl Query {
     {
         let began = Instant::now();
         let (head, mut body) = request.into_parts();
-        let answered = match self.hosts.check(&head.uri, &head.headers) {
-            Err(refused) => Err(refused),
-            Ok(()) => match self.cors.preflight(&head.method, &head.uri, &head.headers) {
-                Some(preflight) => Ok(preflight),
-                None => self.admit(&head, &mut body, visit).await,
-            },
+        let answered = match self.cors.preflight(&head.method, &head.uri, &head.headers) {
+            Some(preflight) => Ok(preflight),
+            None => self.admit(&head, &mut body, visit).await,
         };
         // A connection that ends with a part of the request unread takes the answer with it. A client that waits for
         // our consent has not begun to send, and reading would be the consent.
@@ -130,24 +129,28 @@ impl Query {
         B::Error: Display,
     {
         let (method, uri, headers) = (&head.method, &head.uri, &head.headers);
+        self.hosts.check(uri, headers)?;
         let routed = route(method, uri.path());
-        let is_public = matches!(&routed, Ok(route) if route.is_public());
-        let admitted = if is_public { Ok(()) } else { self.login.admit(headers, visit) };
-        match (admitted, routed) {
-            (Err(QueryError::Unauthorized), Ok(Route::Page)) if bearer_of(headers).is_none() => {
-                Ok(Login::instead_of(uri))
+        // Whoever may not read is not told either what there is.
+        if !matches!(&routed, Ok(route) if route.is_public()) {
+            match self.login.admit(headers, visit) {
+                Err(QueryError::Unauthorized) if matches!(routed, Ok(Route::Page)) && bearer_of(headers).is_none() => {
+                    return Ok(Login::instead_of(uri));
+                }
+                admitted => admitted?,
             }
-            (Err(refused), _) | (Ok(()), Err(refused)) => Err(refused),
-            (Ok(()), Ok(Route::Login)) if method == Method::POST && is_of_another_site(headers) => {
-                Err(QueryError::OtherSite)
-            }
-            (Ok(()), Ok(Route::Login)) if method == Method::POST => {
-                Ok(self.login.log_in(&read_form(body).await?, headers, visit))
-            }
-            (Ok(()), Ok(Route::Login)) => Ok(self.login.form(uri)),
-            (Ok(()), Ok(Route::Logout)) => Ok(self.login.log_out(headers)),
-            (Ok(()), Ok(Route::RemoteRead)) => self.remote_read(headers, body, visit.now_ms).await,
-            (Ok(()), Ok(route)) => self.tell(&route, method, uri, headers, visit.now_ms).await,
+        }
+        match routed? {
+            Route::Page => Ok(assets::page(self.login.is_on())),
+            Route::File(asset) => Ok(asset.response()),
+            Route::Login if method == Method::POST => self.log_in(headers, body, visit).await,
+            Route::Login => Ok(self.login.form(uri)),
+            Route::Logout => Ok(self.login.log_out(headers)),
+            Route::Counters => self.counters(uri).await,
+            Route::Counter(name) => self.counter(name, uri, headers, visit.now_ms).await,
+            Route::Status => self.status(uri, visit.now_ms).await,
+            Route::Live => self.live(method, uri, headers),
+            Route::RemoteRead => self.remote_read(headers, body, visit.now_ms).await,
         }
     }
 
@@ -163,24 +166,15 @@ impl Query {
         response
     }
 
-    /// Answers somebody who may know.
-    async fn tell(
-        &self,
-        route: &Route<'_>,
-        method: &Method,
-        uri: &Uri,
-        headers: &HeaderMap,
-        now_ms: i64,
-    ) -> Result<Response<Body>, QueryError> {
-        match route {
-            Route::Page => Ok(assets::page(self.login.is_on())),
-            Route::File(asset) => Ok(asset.response()),
-            Route::Counters => self.counters(uri).await,
-            Route::Counter(name) => self.counter(name, uri, headers, now_ms).await,
-            Route::Status => self.status(uri, now_ms).await,
-            Route::Live => self.live(method, uri, headers),
-            Route::Login | Route::Logout | Route::RemoteRead => Err(QueryError::Method("POST")),
+    async fn log_in<B>(&self, headers: &HeaderMap, body: &mut B, visit: Visit) -> Result<Response<Body>, QueryError>
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+        B::Error: Display,
+    {
+        if is_of_another_site(headers) {
+            return Err(QueryError::OtherSite);
         }
+        Ok(self.login.log_in(&read_form(body).await?, headers, visit))
     }
 
     async fn counters(&self, uri: &Uri) -> Result<Response<Body>, QueryError> {
@@ -232,8 +226,8 @@ impl Query {
 
     async fn status(&self, uri: &Uri, now_ms: i64) -> Result<Response<Body>, QueryError> {
         Params::parse(uri.query(), &[])?;
-        let partitions: Result<Partitions, StoreError> = Partitions::read(&*self.store, &self.topic).await;
-        self.budget.keep(http::json(StatusCode::OK, &Status::of(&self.topic, &partitions?, now_ms))).await
+        let partitions = Partitions::read(&*self.store, &self.topic).await?;
+        self.budget.keep(http::json(StatusCode::OK, &Status::of(&self.topic, &partitions, now_ms))).await
     }
 }
 

@@ -27,7 +27,8 @@ mod time;
 mod fake;
 
 pub use config::{Config, SHORT_TOKEN};
-pub use error::QueryError;
+pub use error::Misconfigured;
+use error::QueryError;
 pub use handler::Query;
 pub use partitions::Partitions;
 pub use remote_read::SERIES;
