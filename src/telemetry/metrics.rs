@@ -120,7 +120,8 @@ catalogue! {
     flush_conflicts_total: IntCounter,
     /// Flushes that failed and are tried again.
     flush_failures_total: IntCounter,
-    /// When a flush last succeeded, in unix seconds.
+    /// When the store last applied a flush of this process and refused none, in unix seconds; 0 before the first. Each
+    /// partition is flushed every interval, at rest too, so with partitions it only stands still when flushing does.
     last_flush_timestamp_seconds: Gauge,
     /// Seconds from the receipt of an event until it is visible in the store; the oldest event of each flush.
     freshness_seconds: Histogram(FRESHNESS_SECONDS),
