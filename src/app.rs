@@ -271,7 +271,8 @@ async fn open_log(
 ) -> anyhow::Result<Arc<dyn EventLog>> {
     Ok(match (config.log.kind, file) {
         (log::Kind::Embedded, Some(file)) => {
-            Arc::new(EmbeddedLog::open(file.clone(), &config.embedded, metrics.clone()).await?)
+            let names = (config.log.kafka.topic.as_str(), config.log.kafka.group.as_str());
+            Arc::new(EmbeddedLog::open(file.clone(), &config.embedded, names, metrics.clone()).await?)
         }
         (log::Kind::Embedded | log::Kind::Kafka, _) => Arc::new(KafkaLog::connect(&config.log.kafka, metrics.clone())?),
     })

@@ -28,6 +28,7 @@ const MAIN_LINES: usize = 60;
 /// The rooms from the inside out: one uses those of lower rank only…
 const RANKS: &[(&str, u8)] = &[
     ("units", 0),
+    ("retry", 0),
     ("event", 0),
     ("window", 0),
     ("counter", 0),

@@ -3,6 +3,7 @@
 use bytes::{Buf, Bytes};
 use http_body_util::BodyExt;
 use hyper::body::Body;
+use hyper::header::{EXPECT, HeaderMap};
 use std::fmt::Display;
 use std::pin::pin;
 use std::time::Duration;
@@ -82,11 +83,15 @@ where
     Ok(if all.is_empty() { first } else { all.into() })
 }
 
-/// Reads on past what is not wanted, for a while.
-pub async fn discard<B>(body: B)
+/// Reads on past what is left of a body and not wanted, for a while. Not of a client that waits for our consent: it has
+/// not begun to send, and reading would be the consent.
+pub async fn discard<B>(headers: &HeaderMap, body: B)
 where
     B: Body<Data = Bytes>,
 {
+    if body.is_end_stream() || headers.contains_key(EXPECT) {
+        return;
+    }
     let mut body = pin!(body);
     let rest = async {
         let mut read = 0;

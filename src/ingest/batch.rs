@@ -1,7 +1,7 @@
 //! From the texts of events to records for the log, and what is wrong with the others.
 
 use crate::event::{Door, Event, Invalid, Key, Stamp};
-use crate::log::NewRecord;
+use crate::log::{About, JSON, NewRecord};
 use crate::telemetry::TraceParent;
 use serde::Serialize;
 
@@ -66,13 +66,14 @@ impl Batch {
             received_at_ms: taking.now_ms,
             context: None,
         };
-        self.records.push(NewRecord {
-            key: taking.key.of(&event, &event_id),
-            value: event.canonical(&stamp).into_bytes(),
+        let (key, value) = (taking.key.of(&event, &event_id), event.canonical(&stamp).into_bytes());
+        let about = About {
             event_type: event.event_type.into_owned(),
             event_version: event.event_version,
+            content_type: JSON,
             trace: taking.trace,
-        });
+        };
+        self.records.push(NewRecord::event(key, value, about));
         self.event_ids.push(event_id);
         Ok(())
     }
@@ -100,9 +101,8 @@ mod tests {
         let batch = batch(&[r#"{"type":"view","id":"e1","session_id":"s","event_version":2}"#, "{}", "7", &long]);
         assert_eq!(batch.event_ids, ["e1"]);
         let value = r#"{"event_id":"e1","event_type":"view","event_version":2,"timestamp":1760000000000,"received_at":1760000000000,"session_id":"s"}"#;
-        let (key, value, event_type) = ("s".into(), value.into(), "view".into());
-        let record = NewRecord { key, value, event_type, event_version: 2, trace: None };
-        assert_eq!(batch.records, [record]);
+        let about = About { event_type: "view".into(), event_version: 2, content_type: JSON, trace: None };
+        assert_eq!(batch.records, [NewRecord::event("s", value.into(), about)]);
         let faults: Vec<_> = batch.faults.iter().map(|f| (f.index, f.field.as_deref())).collect();
         assert_eq!(faults, [(1, Some("event_type")), (2, None), (3, None)]);
         assert!(batch.faults[2].error.contains("111 bytes, at most 100"));
@@ -116,8 +116,8 @@ mod tests {
             let uuid = uuid::Uuid::parse_str(id).unwrap();
             assert_eq!(uuid.get_version_num(), 7);
             assert_eq!(uuid.get_timestamp().unwrap().to_unix().0, 1_760_000_000);
-            assert_eq!(&record.key, id);
-            let event = Event::parse(&record.value, Door::Topic).unwrap();
+            assert_eq!(record.key.as_deref(), Some(id.as_bytes()));
+            let event = Event::parse(record.value.as_deref().unwrap(), Door::Topic).unwrap();
             assert_eq!(event.event_id.as_deref(), Some(&**id));
         }
     }

@@ -8,7 +8,7 @@ use crate::log::{EventLog, LogError};
 use crate::telemetry::{Metrics, TRACEPARENT, TraceParent};
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use std::fmt::Display;
@@ -83,9 +83,8 @@ impl Ingest {
             ("/events", _) => Err(Reject::Method),
             _ => Err(Reject::NotFound),
         };
-        // A client that waits for our consent has not begun to send, and reading would be the consent.
-        if result.as_ref().is_err_and(Reject::leaves_body) && !head.headers.contains_key(EXPECT) {
-            discard(body).await;
+        if result.as_ref().is_err_and(Reject::leaves_body) {
+            discard(&head.headers, body).await;
         }
         result
     }

@@ -1,7 +1,24 @@
 //! What stands beside a dead letter, and how one is cut that the log would not take. Times are in ms.
 
-use super::DeadLetter;
+use super::{DeadLetter, Header};
 use crate::telemetry::TRACEPARENT;
+
+/// Names of the headers that say where a dead letter came from. A header of the record itself with such a name is
+/// from an earlier death, and left out.
+pub(super) const NAMES: [&str; 9] = [
+    "error",
+    "original-topic",
+    "original-partition",
+    "original-offset",
+    "original-timestamp",
+    "attempts",
+    "failed-at",
+    "consumer-group",
+    "truncated",
+];
+
+/// Bytes of the record's own headers that are kept even when its value is cut.
+const HEADER_BYTES: usize = 16 << 10;
 
 /// Longest text of an error that is kept, in bytes.
 const ERROR_BYTES: usize = 1_024;
@@ -15,6 +32,8 @@ pub(super) const KEEP: &[usize] = &[usize::MAX, 512 << 10, 64 << 10, 4 << 10, 0]
 pub(super) struct Cut<'a> {
     pub(super) key: Option<&'a [u8]>,
     pub(super) value: Option<&'a [u8]>,
+    /// Whether the record's own headers stay.
+    has_headers: bool,
 }
 
 impl<'a> Cut<'a> {
@@ -22,11 +41,13 @@ impl<'a> Cut<'a> {
     pub(super) fn to(letter: &'a DeadLetter, keep: usize) -> Cut<'a> {
         let key = letter.key.as_deref().map(|key| head(key, keep));
         let left = keep - key.map_or(0, <[u8]>::len);
-        Cut { key, value: letter.value.as_deref().map(|value| head(value, left)) }
+        let headers: usize = letter.headers.iter().map(Header::bytes).sum();
+        let has_headers = headers <= keep.min(HEADER_BYTES) || keep == usize::MAX;
+        Cut { key, value: letter.value.as_deref().map(|value| head(value, left)), has_headers }
     }
 
     /// For the header `truncated`; `None` when nothing is missing.
-    pub(super) fn note(&self, letter: &DeadLetter) -> Option<String> {
+    fn note(&self, letter: &DeadLetter) -> Option<String> {
         let len = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
         let mut notes = Vec::new();
         for (name, kept, all) in [
@@ -37,6 +58,9 @@ impl<'a> Cut<'a> {
                 notes.push(format!("{name}: first {kept} of {all} bytes"));
             }
         }
+        if !self.has_headers {
+            notes.push("headers: none".to_owned());
+        }
         (!notes.is_empty()).then(|| notes.join(", "))
     }
 }
@@ -45,19 +69,29 @@ fn head(bytes: &[u8], keep: usize) -> &[u8] {
     &bytes[..bytes.len().min(keep)]
 }
 
-/// The headers of a dead letter, in the order in which they are written.
-pub(super) fn headers(letter: &DeadLetter, topic: &str, truncated: Option<String>) -> Vec<(&'static str, String)> {
-    let mut headers = vec![
-        ("error", error_text(letter).to_owned()),
-        ("original-topic", topic.to_owned()),
-        ("original-partition", letter.partition.to_string()),
-        ("original-offset", letter.offset.to_string()),
-        ("original-timestamp", letter.time_ms.map_or_else(String::new, |ms| ms.to_string())),
-        ("attempts", letter.attempts.to_string()),
-        ("failed-at", letter.failed_at_ms.to_string()),
+/// Where a dead letter came from: a topic, and the group that could not process it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin<'a> {
+    pub(super) topic: &'a str,
+    pub(super) group: &'a str,
+}
+
+/// The headers of a dead letter, in the order in which they are written: where it came from, then the record's own.
+pub(super) fn headers(letter: &DeadLetter, origin: Origin<'_>, cut: &Cut<'_>) -> Vec<Header> {
+    let values = [
+        error_text(letter).to_owned(),
+        origin.topic.to_owned(),
+        letter.partition.to_string(),
+        letter.offset.to_string(),
+        letter.time_ms.map_or_else(String::new, |ms| ms.to_string()),
+        letter.attempts.to_string(),
+        letter.failed_at_ms.to_string(),
+        origin.group.to_owned(),
     ];
-    headers.extend(letter.trace.as_ref().map(|trace| (TRACEPARENT, trace.as_str().to_owned())));
-    headers.extend(truncated.map(|note| ("truncated", note)));
+    let mut headers: Vec<Header> = NAMES.iter().zip(values).map(|(name, value)| Header::text(*name, value)).collect();
+    headers.extend(cut.note(letter).map(|note| Header::text("truncated", note)));
+    let own = letter.headers.iter().filter(|header| !NAMES.contains(&&*header.name));
+    headers.extend(own.filter(|header| cut.has_headers || header.name == TRACEPARENT).cloned());
     headers
 }
 
@@ -72,6 +106,8 @@ pub(super) fn error_text(letter: &DeadLetter) -> &str {
 mod tests {
     use super::*;
 
+    const ORIGIN: Origin<'static> = Origin { topic: "user.events", group: "streamgauge" };
+
     fn letter() -> DeadLetter {
         DeadLetter {
             partition: 3,
@@ -80,15 +116,16 @@ mod tests {
             key: Some(b"session".to_vec()),
             value: Some(vec![b'x'; 1_000]),
             error: "event_type: missing".to_owned(),
+            headers: vec![Header::text("event_type", "view")],
             attempts: 1,
             failed_at_ms: 1_700_000_001_500,
-            trace: None,
         }
     }
 
     #[test]
     fn the_headers_say_where_it_came_from_and_why() {
-        let headers = headers(&letter(), "user.events", None);
+        let letter = letter();
+        let headers = headers(&letter, ORIGIN, &Cut::to(&letter, usize::MAX));
         let expected = [
             ("error", "event_type: missing"),
             ("original-topic", "user.events"),
@@ -97,8 +134,34 @@ mod tests {
             ("original-timestamp", "1700000000000"),
             ("attempts", "1"),
             ("failed-at", "1700000001500"),
+            ("consumer-group", "streamgauge"),
+            ("event_type", "view"),
         ];
-        assert_eq!(headers, expected.map(|(name, value)| (name, value.to_owned())));
+        assert_eq!(headers, expected.map(|(name, value)| Header::text(name, value)));
+    }
+
+    #[test]
+    fn what_an_earlier_death_wrote_is_replaced() {
+        let mut letter = letter();
+        letter.headers.push(Header::text("attempts", "9"));
+        letter.headers.push(Header::text("truncated", "value"));
+        let headers = headers(&letter, ORIGIN, &Cut::to(&letter, usize::MAX));
+        let attempts: Vec<_> = headers.iter().filter(|header| header.name == "attempts").collect();
+        assert_eq!(attempts, [&Header::text("attempts", "1")]);
+        assert!(headers.iter().all(|header| header.name != "truncated"));
+    }
+
+    #[test]
+    fn headers_that_are_too_large_go_but_for_the_trace() {
+        let mut letter = letter();
+        letter.headers.push(Header::text("large", "x".repeat(HEADER_BYTES)));
+        letter.headers.push(Header::text(TRACEPARENT, "00-"));
+        let names = |keep| {
+            let headers = headers(&letter, ORIGIN, &Cut::to(&letter, keep));
+            headers.into_iter().map(|header| header.name.into_owned()).skip(8).collect::<Vec<_>>()
+        };
+        assert_eq!(names(usize::MAX), ["event_type", "large", TRACEPARENT]);
+        assert_eq!(names(512 << 10), ["truncated", TRACEPARENT]);
     }
 
     #[test]
@@ -117,13 +180,16 @@ mod tests {
         assert_eq!(cut.note(&letter).unwrap(), "value: first 100 of 1000 bytes");
         let nothing = Cut::to(&letter, 0);
         assert_eq!((nothing.key, nothing.value), (Some(&b""[..]), Some(&b""[..])));
-        assert_eq!(nothing.note(&letter).unwrap(), "key: first 0 of 7 bytes, value: first 0 of 1000 bytes");
-        assert_eq!(headers(&letter, "t", nothing.note(&letter)).last().unwrap().0, "truncated");
+        assert_eq!(
+            nothing.note(&letter).unwrap(),
+            "key: first 0 of 7 bytes, value: first 0 of 1000 bytes, headers: none"
+        );
+        assert!(headers(&letter, ORIGIN, &nothing).iter().any(|header| header.name == "truncated"));
     }
 
     #[test]
     fn a_tombstone_stays_one() {
-        let letter = DeadLetter { key: None, value: None, ..letter() };
+        let letter = DeadLetter { key: None, value: None, headers: Vec::new(), ..letter() };
         let cut = Cut::to(&letter, 0);
         assert_eq!((cut.key, cut.value, cut.note(&letter)), (None, None, None));
     }

@@ -9,13 +9,14 @@ mod dead_letter;
 mod embedded;
 mod error;
 mod kafka;
+mod record;
 
 pub use config::{Config, KafkaConfig, Kind};
 pub use embedded::{EmbeddedLog, scan as scan_embedded};
 pub use error::LogError;
 pub use kafka::{KafkaLog, scan as scan_kafka};
+pub use record::{About, DeadLetter, Header, Headers, JSON, KeptRecord, LogRecord, NewRecord, trace_among};
 
-use crate::telemetry::TraceParent;
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,80 +38,6 @@ impl Stored {
             Stored::Disk => "disk",
         }
     }
-}
-
-/// A record to append: an event in its canonical form.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewRecord {
-    /// Decides the partition; the records of a key keep their order.
-    pub key: String,
-    /// The event as compact JSON.
-    pub value: Vec<u8>,
-    /// For the header `event_type`.
-    pub event_type: String,
-    /// For the header `event_version`.
-    pub event_version: u64,
-    /// For the header `traceparent`: of the request that brought it, if it carried one.
-    pub trace: Option<TraceParent>,
-}
-
-/// A record that cannot be counted, with what tells where it came from. Key and value are the original bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// Partition that it was read from.
-    pub partition: i32,
-    /// Its offset there.
-    pub offset: i64,
-    /// Its record time in ms, if it had one.
-    pub time_ms: Option<i64>,
-    /// The original key.
-    pub key: Option<Vec<u8>>,
-    /// The original value.
-    pub value: Option<Vec<u8>>,
-    /// Why it cannot be counted.
-    pub error: String,
-    /// How often it was tried: 1 for a record that can never be read.
-    pub attempts: u32,
-    /// When it failed, in ms.
-    pub failed_at_ms: i64,
-    /// The record's own header `traceparent`, if it was valid.
-    pub trace: Option<TraceParent>,
-}
-
-/// A record as it is read, borrowed from the client.
-#[derive(Debug, Clone, Copy)]
-pub struct LogRecord<'a> {
-    /// Its partition.
-    pub partition: i32,
-    /// Its offset.
-    pub offset: i64,
-    /// Its time in ms: the broker's under LogAppendTime, else the producer's; absent in very old formats.
-    pub time_ms: Option<i64>,
-    /// Its key.
-    pub key: Option<&'a [u8]>,
-    /// Its value; absent for a tombstone.
-    pub value: Option<&'a [u8]>,
-    /// Its headers, not read yet; absent where the log keeps none.
-    pub headers: Option<&'a dyn Headers>,
-}
-
-/// The headers of a record, in the client's own form: few records are ever asked for theirs.
-pub trait Headers: std::fmt::Debug {
-    /// The header `traceparent`, if it is there and valid.
-    fn trace(&self) -> Option<TraceParent>;
-}
-
-/// A record that was looked up, with what tells it from any other.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptRecord {
-    /// Its offset.
-    pub offset: i64,
-    /// Its time in ms, if it has one.
-    pub time_ms: Option<i64>,
-    /// Its key.
-    pub key: Option<Vec<u8>>,
-    /// Its value; absent for a tombstone.
-    pub value: Option<Vec<u8>>,
 }
 
 /// What a consumer learns besides records.
@@ -153,6 +80,12 @@ impl Extent {
 /// The side of a log that appends. Shared by all requests.
 #[async_trait]
 pub trait EventLog: Send + Sync {
+    /// The topic's name.
+    fn topic(&self) -> &str;
+
+    /// The consumer group that [`EventLog::consumer`] joins.
+    fn group(&self) -> &str;
+
     /// Makes sure that the topic and the dead-letter topic are there, creating them if configured so.
     ///
     /// # Errors
@@ -248,8 +181,15 @@ pub trait Consumer: Send + Sync {
     /// When the client refuses.
     fn release(&self, partitions: &[i32]) -> Result<(), LogError>;
 
-    /// Commits positions for the group, in the background: for ordinary lag tools, the store's offsets decide.
+    /// Commits positions for the group, in the background. Where a failure matters the next call makes up for it, or
+    /// [`Consumer::commit_now`].
     fn commit(&self, positions: &[(i32, i64)]);
+
+    /// Commits positions for the group and returns once they are. Blocks, as long as the group's coordinator is away.
+    ///
+    /// # Errors
+    /// When they are not committed: the partitions are somebody else's, or the log is away.
+    fn commit_now(&self, positions: &[(i32, i64)]) -> Result<(), LogError>;
 
     /// Where these partitions begin and end and what the group committed. Blocks.
     ///

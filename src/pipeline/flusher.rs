@@ -2,7 +2,7 @@
 
 use super::partition::{Answer, Next, Partition};
 use super::worker::Handle;
-use super::{Shared, backoff, locate, now_ms};
+use super::{BACKOFF, Shared, locate, now_ms};
 use crate::store::{Flush, Flushed, PartitionFlush, StoreError};
 use futures_util::future::join_all;
 use std::collections::HashMap;
@@ -54,7 +54,7 @@ impl Flusher {
                 break;
             }
             attempt += 1;
-            tokio::time::sleep(backoff(attempt)).await;
+            tokio::time::sleep(BACKOFF.after(attempt)).await;
             self.shared.registry.tick();
         }
         self.commit();

@@ -1,6 +1,6 @@
 //! Brings dead letters to the log. A segment leaves for the store only after its letters are stored.
 
-use super::{Shared, backoff};
+use super::{BACKOFF, Shared};
 use crate::log::DeadLetter;
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -41,7 +41,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut batches: UnboundedReceiver<Lett
             attempt += 1;
             shared.metrics.dead_letter_retries_total.inc();
             tracing::warn!(attempt, letters = batch.letters.len(), %error, "dead letters are not stored yet");
-            tokio::time::sleep(backoff(attempt)).await;
+            tokio::time::sleep(BACKOFF.after(attempt)).await;
         }
         fail::fail_point!("letters-stored", |_| std::process::abort());
         stored(&shared, &batch);
@@ -64,6 +64,5 @@ fn stored(shared: &Shared, batch: &LetterBatch) {
 }
 
 fn bytes(batch: &LetterBatch) -> usize {
-    let size = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
-    batch.letters.iter().map(|l| size(&l.key) + size(&l.value) + 256).sum()
+    batch.letters.iter().map(DeadLetter::bytes).sum()
 }

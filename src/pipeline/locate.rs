@@ -4,7 +4,7 @@ use super::partition::{Next, Partition};
 use super::reading::Place;
 use super::start::{Located, Start};
 use super::worker::{Handle, Order};
-use super::{Shared, backoff, now_ms};
+use super::{BACKOFF, Shared, now_ms};
 use crate::counter::Fingerprint;
 use crate::log::{Extent, KeptRecord};
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, handle: &Handle, partitions: Vec<i32>,
                     shared.report_not_ready(&format!("cannot look up where partitions start: {error}"));
                     attempt += 1;
                     tokio::select! {
-                        () = tokio::time::sleep(backoff(attempt)) => {}
+                        () = tokio::time::sleep(BACKOFF.after(attempt)) => {}
                         () = shared.shutdown.begun() => return,
                     }
                 }

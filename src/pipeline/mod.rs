@@ -26,6 +26,7 @@ pub use start::{Known, Located, Missing, Start};
 
 use crate::counter::{Counters, Timing};
 use crate::log::{EventLog, LogError};
+use crate::retry::Backoff;
 use crate::shutdown::Shutdown;
 use crate::store::{CounterStore, Layout, StoreError};
 use crate::telemetry::{Metrics, Readiness};
@@ -175,7 +176,7 @@ async fn prepare_store(shared: &Shared, layout: &Layout) -> Result<bool, Pipelin
             Err(error) => shared.report_not_ready(&error.to_string()),
         }
         attempt += 1;
-        if shared.stopped_within(backoff(attempt)).await {
+        if shared.stopped_within(BACKOFF.after(attempt)).await {
             return Ok(false);
         }
     }
@@ -195,11 +196,14 @@ async fn worker_count(shared: &Shared) -> Option<usize> {
             Err(error) => shared.report_not_ready(&error.to_string()),
         }
         attempt += 1;
-        if shared.stopped_within(backoff(attempt)).await {
+        if shared.stopped_within(BACKOFF.after(attempt)).await {
             return None;
         }
     }
 }
+
+/// Between attempts to reach what is away.
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(2) };
 
 type Ended = JoinHandle<Result<(), PipelineError>>;
 type Workers = (Arc<[Handle]>, Vec<Ended>);
@@ -248,11 +252,6 @@ impl Shared {
     async fn stopped_within(&self, wait: Duration) -> bool {
         tokio::time::timeout(wait, self.shutdown.begun()).await.is_ok()
     }
-}
-
-/// How long to wait after the n-th failure in a row.
-fn backoff(attempt: u32) -> Duration {
-    Duration::from_millis(100 << attempt.min(5)).min(Duration::from_secs(2))
 }
 
 fn millis(duration: Duration) -> i64 {

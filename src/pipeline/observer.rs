@@ -26,24 +26,43 @@ const SAME_LOG: Duration = Duration::from_secs(30);
 pub(super) async fn run(shared: Arc<Shared>, handles: Arc<[Handle]>) {
     let mut ticks = tokio::time::interval(INTERVAL.min(shared.config.flush_interval));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut stopped, mut same_log, mut watchdog) = (Instant::now(), Instant::now(), Watchdog::default());
-    let mut tails = Tails::default();
+    let (mut stopped, mut same_log, mut tail) = (Every::new(STOPPED), Every::new(SAME_LOG), Every::new(TAIL));
+    let (mut tails, mut watchdog) = (Tails::default(), Watchdog::default());
     loop {
         ticks.tick().await;
         let problem = look(&shared, &handles).await.err().map(|error| format!("the log does not answer: {error}"));
-        if problem.is_none() && stopped.elapsed() >= STOPPED {
-            stopped = Instant::now();
+        if problem.is_none() && stopped.is_due() {
             try_stopped(&shared, &handles).await;
         }
-        if problem.is_none() && same_log.elapsed() >= SAME_LOG {
-            same_log = Instant::now();
+        if problem.is_none() && same_log.is_due() {
             check_log(&shared, &handles).await;
         }
-        if problem.is_none() && tails.checked.elapsed() >= TAIL {
+        if problem.is_none() && tail.is_due() {
             tails.check(&shared, &handles).await;
         }
         watchdog.look(&shared, now_ms());
         report(&shared, problem).await;
+    }
+}
+
+/// Something that is done now and then.
+struct Every {
+    interval: Duration,
+    last: Instant,
+}
+
+impl Every {
+    fn new(interval: Duration) -> Every {
+        Every { interval, last: Instant::now() }
+    }
+
+    /// Whether it is time; then the next time is an interval from now.
+    fn is_due(&mut self) -> bool {
+        let is_due = self.last.elapsed() >= self.interval;
+        if is_due {
+            self.last = Instant::now();
+        }
+        is_due
     }
 }
 
@@ -123,21 +142,14 @@ async fn check_partitions(shared: &Arc<Shared>, handle: &Handle) -> Result<(), S
 
 /// Finds partitions whose last offsets hold no record: the marker of a transaction, what compaction took. The client
 /// does not tell how far it read behind the last record, so the log is asked whether there is another one.
+#[derive(Default)]
 struct Tails {
-    checked: Instant,
     /// Where each partition was at the last check.
     positions: HashMap<i32, i64>,
 }
 
-impl Default for Tails {
-    fn default() -> Tails {
-        Tails { checked: Instant::now(), positions: HashMap::new() }
-    }
-}
-
 impl Tails {
     async fn check(&mut self, shared: &Arc<Shared>, handles: &Arc<[Handle]>) {
-        self.checked = Instant::now();
         let before = std::mem::take(&mut self.positions);
         for handle in handles.iter() {
             let mut quiet = Vec::new();
@@ -174,9 +186,8 @@ async fn skip(shared: &Shared, handle: &Handle, quiet: &[(i32, Tail)]) -> Result
     for ((partition, tail), record) in quiet.into_iter().zip(records) {
         let extent = extents.iter().find(|extent| extent.partition == *partition);
         if extent.is_some_and(|extent| tail.is_empty(record.map(|record| record.offset), extent)) {
-            let Tail { generation, from, to } = *tail;
             // A worker that is gone has no use for it.
-            drop(handle.orders.send(Order::Skip { partition: *partition, generation, from, to }));
+            drop(handle.orders.send(Order::Skip { partition: *partition, tail: *tail }));
         }
     }
     Ok(())

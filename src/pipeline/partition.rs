@@ -10,6 +10,8 @@
 //! - a segment leaves only when every dead letter in it is stored;
 //! - whenever the place is lost, everything that is not stored is dropped: the log still has it.
 
+mod view;
+
 use super::OnGap;
 use super::start::{Known, Located, Missing, Start};
 use crate::counter::{Fingerprint, Ledger, Segment};
@@ -391,8 +393,6 @@ impl Partition {
         Condition { state, reason, missing, high_watermark, partitions }
     }
 }
-
-mod view;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use super::start::Located;
 use crate::counter::{Counted, Counting, Dedupe, Fingerprint, Segment};
-use crate::log::{DeadLetter, Extent, Headers, LogRecord};
+use crate::log::{DeadLetter, Extent, LogRecord};
 
 /// Where counting of a partition begins, and under which generation its batches are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,11 +94,14 @@ impl Reading {
         }
     }
 
-    /// The offsets [from, to) hold no record. One that came meanwhile makes this an old answer.
-    pub(super) fn skip(&mut self, (from, to): (i64, i64)) {
-        if self.batch.to == from {
-            self.batch.skip_to(to);
+    /// There is no record in this tail: it is passed. One that came meanwhile, or a new place, makes this an old answer.
+    /// Then nothing happens, and it is `false`.
+    pub(super) fn skip(&mut self, tail: &Tail) -> bool {
+        let is_ours = tail.generation == self.place.generation && tail.from == self.batch.to;
+        if is_ours {
+            self.batch.skip_to(tail.to);
         }
+        is_ours
     }
 
     fn count(&mut self, counting: &mut Counting, record: &LogRecord<'_>, now_ms: fn() -> i64) {
@@ -115,9 +118,9 @@ impl Reading {
                 key: record.key.map(<[u8]>::to_vec),
                 value: record.value.map(<[u8]>::to_vec),
                 error,
+                headers: record.copied_headers(),
                 attempts: 1,
                 failed_at_ms: now_ms(),
-                trace: record.headers.and_then(Headers::trace),
             });
         }
     }

@@ -120,10 +120,7 @@ impl Registry {
 
     /// How many partitions run, this one aside.
     pub(super) fn running(&self, aside: i32) -> usize {
-        let runs = |owned: &dashmap::mapref::multiple::RefMulti<'_, i32, Owned>| {
-            *owned.key() != aside && owned.partition.is_running()
-        };
-        self.partitions.iter().filter(runs).count()
+        self.partitions.iter().filter(|owned| *owned.key() != aside && owned.partition.is_running()).count()
     }
 
     /// The partitions that one worker reads, in order.

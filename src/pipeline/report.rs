@@ -79,12 +79,13 @@ impl Shared {
     /// Dead letters are stored: one line for all of them, and one for each that a trace leads to.
     pub(super) fn report_dead_letters(&self, first: &DeadLetter, letters: &[DeadLetter]) {
         self.metrics.dead_letters_total.inc_by(letters.len() as u64);
-        let DeadLetter { partition, offset, error, trace, .. } = first;
+        let DeadLetter { partition, offset, error, .. } = first;
+        let trace = first.trace();
         let trace_id = trace.as_ref().map(TraceParent::trace_id);
         tracing::warn!(partition, offset, letters = letters.len(), error, trace_id, "dead letters stored");
-        let traced = letters[1..].iter().filter_map(|letter| Some((letter, letter.trace.as_ref()?.trace_id())));
-        for (letter, trace_id) in traced.take(TRACED_LINES) {
-            let DeadLetter { partition, offset, error, .. } = letter;
+        let traced = letters[1..].iter().filter_map(|letter| Some((letter, letter.trace()?)));
+        for (letter, trace) in traced.take(TRACED_LINES) {
+            let (DeadLetter { partition, offset, error, .. }, trace_id) = (letter, trace.trace_id());
             tracing::warn!(partition, offset, error, trace_id, "dead letter stored");
         }
     }

@@ -3,7 +3,7 @@
 
 use super::letters::{LetterBatch, Letters};
 use super::partition::{Merged, Next, Partition};
-use super::reading::{Batch, Place, Reading};
+use super::reading::{Batch, Place, Reading, Tail};
 use super::{PipelineError, Shared, locate, now_ms};
 use crate::counter::Counting;
 use crate::log::{Consumer, Extent, Notice};
@@ -31,8 +31,8 @@ const LETTER_BYTES: usize = 16 << 20;
 pub(super) enum Order {
     /// Read these partitions from there. It answers an assignment even when it is empty.
     Start(Vec<Place>),
-    /// No record stands between where this partition was read to and `to`: there are only offsets without one.
-    Skip { partition: i32, generation: u64, from: i64, to: i64 },
+    /// No record stands in this tail of a partition: there are only offsets without one.
+    Skip { partition: i32, tail: Tail },
 }
 
 /// What others need of a worker.
@@ -105,16 +105,14 @@ impl Worker {
         while let Ok(order) = self.orders.try_recv() {
             match order {
                 Order::Start(places) => self.start(places),
-                Order::Skip { partition, generation, from, to } => self.skip(partition, generation, (from, to)),
+                Order::Skip { partition, tail } => self.skip(partition, &tail),
             }
         }
     }
 
-    fn skip(&mut self, partition: i32, generation: u64, range: (i64, i64)) {
+    fn skip(&mut self, partition: i32, tail: &Tail) {
         let slot = usize::try_from(partition).ok().and_then(|index| self.reading.get_mut(index)?.as_mut());
-        if let Some(open) = slot.filter(|open| open.place().generation == generation) {
-            open.skip(range);
-        }
+        slot.into_iter().for_each(|open| _ = open.skip(tail));
     }
 
     fn start(&mut self, mut places: Vec<Place>) {

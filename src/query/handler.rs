@@ -19,8 +19,7 @@ use crate::telemetry::{Metrics, Readiness};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Incoming};
 use hyper::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, EXPECT, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Uri};
@@ -112,11 +111,8 @@ impl Query {
             Some(preflight) => Ok(preflight),
             None => self.admit(&head, &mut body, visit).await,
         };
-        // A connection that ends with a part of the request unread takes the answer with it. A client that waits for
-        // our consent has not begun to send, and reading would be the consent.
-        if !body.is_end_stream() && !head.headers.contains_key(EXPECT) {
-            http::discard(&mut body).await;
-        }
+        // A connection that ends with a part of the request unread takes the answer with it.
+        http::discard(&head.headers, body).await;
         let mut response = self.finish(answered, began);
         self.cors.allow(&head.uri, &head.headers, response.headers_mut());
         response

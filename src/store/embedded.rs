@@ -1,10 +1,13 @@
 //! The store in the embedded file. One SQLite transaction is the atomic step.
 
 mod flush;
+mod handled;
 mod read;
 mod tables;
 #[cfg(test)]
 mod tests;
+
+pub use handled::EmbeddedHandled;
 
 use super::gap::accepted_at;
 use super::layout::{self, Place};

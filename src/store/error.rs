@@ -36,6 +36,14 @@ pub enum StoreError {
         /// What stands where.
         problem: String,
     },
+    /// What was to be written with the note of a handled event cannot be.
+    #[error("{place} refuses the handler's effects: {problem}")]
+    Effects {
+        /// Which store.
+        place: String,
+        /// What is wrong with them.
+        problem: String,
+    },
     /// A flush that contradicts itself. Nothing was written.
     #[error("refused a flush that contradicts itself, which is a mistake of this program: {0}")]
     Contradiction(String),

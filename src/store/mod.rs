@@ -10,6 +10,7 @@ mod conformance;
 mod embedded;
 mod error;
 mod gap;
+mod handled;
 mod layout;
 mod merged;
 #[cfg(test)]
@@ -19,9 +20,10 @@ mod redis;
 mod testing;
 
 pub use config::{Config, Kind, RedisConfig, RedisUrl};
-pub use embedded::EmbeddedStore;
+pub use embedded::{EmbeddedHandled, EmbeddedStore};
 pub use error::StoreError;
-pub use redis::{About, RedisStore};
+pub use handled::{Effects, HandledEvents, Noted};
+pub use redis::{About, RedisHandled, RedisStore};
 
 use crate::counter::{Fingerprint, Ledger, Segment, Spec};
 use async_trait::async_trait;

@@ -4,6 +4,7 @@ mod about;
 mod connection;
 mod fitness;
 mod flush;
+mod handled;
 mod laid;
 mod link;
 mod names;
@@ -15,6 +16,7 @@ mod script;
 mod tests;
 
 pub use about::About;
+pub use handled::RedisHandled;
 
 use super::gap::accepted_at;
 use super::layout::{self, Place};

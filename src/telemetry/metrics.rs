@@ -2,14 +2,16 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 /// Seconds that ingest takes to answer, and that the log takes to acknowledge.
 const INGEST_SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
 /// Seconds from the receipt of an event until it is visible.
 const FRESHNESS_SECONDS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0, 300.0];
+/// Seconds of a handler: from what is done in memory to what waits for others.
+const HANDLER_SECONDS: &[f64] = &[0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 /// Cells of a flush.
 const CELLS: &[f64] = &[1.0, 10.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0, 30_000.0];
 
@@ -18,6 +20,9 @@ const QUERY_CODES: &[&str] =
     &["200", "204", "303", "304", "400", "401", "403", "404", "405", "408", "413", "415", "421", "429", "500", "503"];
 const RESULTS: &[&str] = &["accepted", "rejected", "failed"];
 const OUTCOMES: &[&str] = &["counted", "duplicate", "filtered", "expired", "dead_lettered"];
+
+/// By consumer group, which who makes a worker names, and by something else. The worker sets its labels to 0.
+type GroupCounterVec = IntCounterVec;
 
 macro_rules! make {
     (IntCounter, $name:expr, $help:expr) => {
@@ -37,6 +42,18 @@ macro_rules! make {
     };
     (GaugeVec, $name:expr, $help:expr, $label:expr) => {
         GaugeVec::new(Opts::new($name, $help), &[$label])
+    };
+    (IntGaugeVec, $name:expr, $help:expr, $one:expr, $other:expr) => {
+        IntGaugeVec::new(Opts::new($name, $help), &[$one, $other])
+    };
+    (GaugeVec, $name:expr, $help:expr, $one:expr, $other:expr) => {
+        GaugeVec::new(Opts::new($name, $help), &[$one, $other])
+    };
+    (HistogramVec, $name:expr, $help:expr, $label:expr, $buckets:expr) => {
+        HistogramVec::new(HistogramOpts::new($name, $help).buckets($buckets.to_vec()), &[$label])
+    };
+    (GroupCounterVec, $name:expr, $help:expr, $one:expr, $other:expr) => {
+        IntCounterVec::new(Opts::new($name, $help), &[$one, $other])
     };
     (IntCounterVec, $name:expr, $help:expr, $label:expr, $values:expr) => {
         IntCounterVec::new(Opts::new($name, $help), &[$label]).inspect(|vec| {
@@ -150,6 +167,24 @@ catalogue! {
     /// Tokens that readers sent, by what came of it: a log-in that succeeded, a wrong token, or a wrong one after too
     /// many others of its address.
     logins_total: IntCounterVec("result", &["accepted", "refused", "limited"]),
+    /// Messages that a worker is done with, by consumer group and by what came of them: handled, duplicate (its event
+    /// was handled before), skipped (nobody wants it) or dead_lettered.
+    worker_events_total: GroupCounterVec("group", "result"),
+    /// Attempts of workers that failed, by consumer group and by kind: retryable, timeout, panic or unavailable.
+    worker_failures_total: GroupCounterVec("group", "kind"),
+    /// Seconds that a worker's handler took for one attempt, by consumer group.
+    worker_handler_seconds: HistogramVec("group", HANDLER_SECONDS),
+    /// Messages that a worker has read and is not done with, by consumer group.
+    worker_in_flight: IntGaugeVec("group"),
+    /// 1 while a worker's circuit breaker is open: what its handler needs is away, and the topic waits.
+    worker_breaker_open: IntGaugeVec("group"),
+    /// Records that were gone before a worker's group had read them, by consumer group.
+    worker_lost_records_total: IntCounterVec("group", &[]),
+    /// Records that a worker's group has not committed yet, by consumer group and partition.
+    worker_lag_records: IntGaugeVec("group", "partition"),
+    /// Age in seconds of the oldest record that a worker is not done with, by consumer group and partition; 0 when it is
+    /// done with all.
+    worker_lag_seconds: GaugeVec("group", "partition"),
     /// 1 while a role of this process can do its job, 0 while it cannot; /readyz says why.
     ready: IntGaugeVec("role"),
     /// 1, with the version of the program as a label.

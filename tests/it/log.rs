@@ -9,7 +9,8 @@ use rdkafka::message::{Headers, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 use streamgauge::log::{
-    Consumer, DeadLetter, EventLog, Extent, KafkaConfig, KafkaLog, LogError, NewRecord, Notice, scan_kafka,
+    About, Consumer, DeadLetter, EventLog, Extent, Header, JSON, KafkaConfig, KafkaLog, LogError, NewRecord, Notice,
+    scan_kafka,
 };
 use streamgauge::telemetry::Metrics;
 
@@ -38,12 +39,9 @@ async fn log(kafka: &Kafka, name: &str) -> (KafkaConfig, KafkaLog) {
 }
 
 fn events(count: usize) -> Vec<NewRecord> {
-    let event = |n: usize| NewRecord {
-        key: format!("session-{}", n % 50),
-        value: format!("{{\"n\":{n}}}").into_bytes(),
-        event_type: "page_view".to_owned(),
-        event_version: 2,
-        trace: None,
+    let event = |n: usize| {
+        let about = About { event_type: "page_view".into(), event_version: 2, content_type: JSON, trace: None };
+        NewRecord::event(format!("session-{}", n % 50), format!("{{\"n\":{n}}}").into_bytes(), about)
     };
     (0..count).map(event).collect()
 }
@@ -332,10 +330,10 @@ fn letter(offset: i64, bytes: usize) -> DeadLetter {
         time_ms: Some(1_700_000_000_000),
         key: Some(b"session".to_vec()),
         value: Some(vec![b'x'; bytes]),
+        headers: vec![Header::text("event_type", "page_view")],
         error: "no JSON".to_owned(),
         attempts: 1,
         failed_at_ms: 1_700_000_001_000,
-        trace: None,
     }
 }
 
@@ -359,6 +357,8 @@ async fn a_dead_letter_that_is_too_large_is_cut_and_the_others_are_not() {
         assert_eq!(whole["original-timestamp"], "1700000000000");
         assert_eq!(whole["attempts"], "1");
         assert_eq!(whole["failed-at"], "1700000001000");
+        assert_eq!(whole["consumer-group"], config.group);
+        assert_eq!(whole["event_type"], "page_view");
         assert!(!whole.contains_key("truncated"));
         let cut = find(kafka, &dead, 1, |value| value.len() > 10_000);
         assert_eq!(cut["original-offset"], "2");

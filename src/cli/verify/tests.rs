@@ -24,17 +24,15 @@ fn config(dir: &Path) -> Config {
 async fn counted(config: &Config) -> u64 {
     let file = EmbeddedFile::open(&config.embedded, false).unwrap();
     let metrics = Arc::new(Metrics::new().unwrap());
-    let log = EmbeddedLog::open(file.clone(), &config.embedded, metrics).await.unwrap();
+    let log = EmbeddedLog::open(file.clone(), &config.embedded, ("user.events", "g"), metrics).await.unwrap();
     let now_ms = now_s() * 1_000;
     let mut visitors = Visitors::new(3, 50).unwrap();
     for age in 0..40 {
         let bodies = visitors.bodies(50, 1, now_ms - (40 - age) * 90_000);
         let record = |json: String| NewRecord {
-            key: "k".into(),
-            value: json.trim_matches(['[', ']']).as_bytes().to_vec(),
-            event_type: "t".into(),
-            event_version: 1,
-            trace: None,
+            key: Some(b"k".to_vec()),
+            value: Some(json.trim_matches(['[', ']']).as_bytes().to_vec()),
+            headers: Vec::new(),
         };
         log.append(bodies.into_iter().map(|body| record(body.json)).collect()).await.unwrap();
     }

@@ -1,15 +1,15 @@
-//! The one reader of the embedded log.
+//! A group's one reader of the embedded log.
 
 use super::{Inner, PARTITION, now_ms, schema};
 use crate::log::{Consumer, Extent, LogError, LogRecord, Notice};
 use rusqlite::Connection;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// See [`Consumer`].
 pub(super) struct EmbeddedConsumer {
     log: Arc<Inner>,
+    group: Arc<str>,
     /// Used by the thread that polls, and by those that ask where the log ends: a statement at a time.
     connection: Mutex<Connection>,
     state: Mutex<State>,
@@ -33,9 +33,9 @@ enum Found {
 }
 
 impl EmbeddedConsumer {
-    pub(super) fn new(log: Arc<Inner>) -> Result<EmbeddedConsumer, LogError> {
+    pub(super) fn new(log: Arc<Inner>, group: Arc<str>) -> Result<EmbeddedConsumer, LogError> {
         let connection = Mutex::new(log.file.reader()?);
-        Ok(EmbeddedConsumer { log, connection, state: Mutex::default() })
+        Ok(EmbeddedConsumer { log, group, connection, state: Mutex::default() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -49,11 +49,11 @@ impl EmbeddedConsumer {
     /// Takes the partition as soon as nobody else has it.
     fn assigned_now(&self) -> bool {
         let mut state = self.state();
-        if state.assigned || state.closed || self.log.taken.swap(true, Ordering::AcqRel) {
+        if state.assigned || state.closed {
             return false;
         }
-        state.assigned = true;
-        true
+        state.assigned = self.log.taken().insert(self.group.clone());
+        state.assigned
     }
 
     fn look(&self, max: usize, each: &mut dyn FnMut(LogRecord<'_>)) -> Result<Found, LogError> {
@@ -114,8 +114,8 @@ impl Consumer for EmbeddedConsumer {
 
     fn start(&self, positions: &[(i32, i64)]) -> Result<(), LogError> {
         let mut state = self.state();
-        if let Some((_, offset)) = positions.iter().find(|(partition, _)| *partition == PARTITION && state.assigned) {
-            state.next = Some(*offset);
+        if let Some(offset) = own(positions).filter(|_| state.assigned) {
+            state.next = Some(offset);
             state.paused = false;
         }
         Ok(())
@@ -139,15 +139,22 @@ impl Consumer for EmbeddedConsumer {
     }
 
     fn commit(&self, positions: &[(i32, i64)]) {
-        if let Some((_, counted)) = positions.iter().find(|(partition, _)| *partition == PARTITION) {
-            self.log.after_counting(*counted, now_ms(), true);
+        if let Some(to) = own(positions) {
+            let group = self.group.clone();
+            self.log.in_background(move |log, connection| log.commit(connection, &group, to, now_ms()));
         }
+    }
+
+    fn commit_now(&self, positions: &[(i32, i64)]) -> Result<(), LogError> {
+        let Some(to) = own(positions) else { return Ok(()) };
+        let (log, group) = (self.log.clone(), self.group.clone());
+        Ok(self.log.file.write_blocking(move |connection| log.commit(connection, &group, to, now_ms()))?)
     }
 
     fn extents(&self, partitions: &[i32]) -> Result<Vec<Extent>, LogError> {
         let connection = self.connection();
         let (start, end) = (schema::start(&connection)?, schema::end(&connection)?);
-        let committed = schema::committed(&connection)?;
+        let committed = schema::committed(&connection, &self.group)?;
         Ok(partitions.iter().map(|partition| Extent { partition: *partition, start, end, committed }).collect())
     }
 
@@ -159,12 +166,17 @@ impl Consumer for EmbeddedConsumer {
     fn close(&self) {
         let mut state = self.state();
         if state.assigned {
-            self.log.taken.store(false, Ordering::Release);
+            self.log.taken().remove(&self.group);
         }
         *state = State { closed: true, ..State::default() };
         drop(state);
         self.log.file.notify();
     }
+}
+
+/// The position of the one partition, if it is among these.
+fn own(positions: &[(i32, i64)]) -> Option<i64> {
+    positions.iter().find(|(partition, _)| *partition == PARTITION).map(|(_, offset)| *offset)
 }
 
 impl Drop for EmbeddedConsumer {

@@ -10,9 +10,10 @@ use crate::embedded::{Config, EmbeddedFile, open_read_only, used_bytes};
 use crate::telemetry::Metrics;
 use async_trait::async_trait;
 use consumer::EmbeddedConsumer;
+use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The one partition.
@@ -22,74 +23,99 @@ const MEASURED: u64 = 1 << 20;
 /// Records that a scan reads at a time.
 const SCANNED: usize = 1_000;
 
-/// An embedded log. Clones share it.
+/// An embedded log, as one consumer group sees it. Clones share it.
 #[derive(Clone)]
 pub struct EmbeddedLog {
     inner: Arc<Inner>,
+    group: Arc<str>,
 }
 
 struct Inner {
     file: Arc<EmbeddedFile>,
+    topic: String,
     retain_ms: i64,
     max_bytes: u64,
     metrics: Arc<Metrics>,
     /// Size of the file when it was last looked at, and what was appended since.
     used: AtomicU64,
     appended: AtomicU64,
-    /// Whether a consumer has the partition.
-    taken: AtomicBool,
+    /// Groups of which a consumer has the partition.
+    taken: Mutex<HashSet<Arc<str>>>,
 }
 
 impl EmbeddedLog {
-    /// Uses the file, making the log's tables when they are missing.
+    /// Uses the file, making the log's tables when they are missing. A file holds one topic.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub async fn open(
         file: Arc<EmbeddedFile>,
         config: &Config,
+        (topic, group): (&str, &str),
         metrics: Arc<Metrics>,
     ) -> Result<EmbeddedLog, LogError> {
-        let used = file.write(|connection| schema::create(connection).and_then(|()| used_bytes(connection))).await?;
+        let group: Arc<str> = group.into();
+        let first = group.clone();
+        let make = move |connection: &rusqlite::Connection| {
+            schema::create(connection, &first)?;
+            used_bytes(connection)
+        };
+        let used = file.write(make).await?;
         let inner = Inner {
             file,
+            topic: topic.to_owned(),
             retain_ms: i64::try_from(config.retain.as_millis()).unwrap_or(i64::MAX),
             max_bytes: config.max_bytes.as_u64(),
             metrics,
             used: AtomicU64::new(used),
             appended: AtomicU64::new(0),
-            taken: AtomicBool::new(false),
+            taken: Mutex::default(),
         };
-        Ok(EmbeddedLog { inner: Arc::new(inner) })
+        Ok(EmbeddedLog { inner: Arc::new(inner), group })
     }
 
-    /// Deletes records below an offset, which must be counted: those that were kept long enough, and when the file
-    /// is nearly full the oldest of the others too. In the background; a part of the work at each call.
+    /// The same log for another consumer group.
+    pub fn for_group(&self, group: &str) -> EmbeddedLog {
+        EmbeddedLog { inner: self.inner.clone(), group: group.into() }
+    }
+
+    /// Deletes records below an offset, which all groups must have read: those that were kept long enough, and when the
+    /// file is nearly full the oldest of the others too. In the background; a part of the work at each call.
     pub fn trim(&self, below_offset: i64, now_ms: i64) {
-        self.inner.after_counting(below_offset, now_ms, false);
+        self.inner.in_background(move |log, connection| log.trim(connection, below_offset, now_ms));
     }
 }
 
 impl Inner {
-    /// Notes how far was counted, if asked to, and trims.
-    fn after_counting(self: &Arc<Self>, below: i64, now_ms: i64, commit: bool) {
+    /// Does something with the file that the next commit would do as well.
+    fn in_background(
+        self: &Arc<Self>,
+        job: impl FnOnce(&Inner, &rusqlite::Connection) -> rusqlite::Result<()> + Send + 'static,
+    ) {
         let this = self.clone();
-        let oldest_ms = now_ms.saturating_sub(self.retain_ms);
-        let handed_in = self.file.try_write(move |connection| {
-            if commit {
-                schema::commit(connection, below)?;
-            }
-            // Nearly full: better to keep counted records for a shorter time than to take no new ones.
-            let nearly_full = this.used() > this.max_bytes / 10 * 9;
-            let deleted = schema::trim(connection, below, oldest_ms, nearly_full)?;
-            if deleted > 0 {
-                this.measured(used_bytes(connection)?);
-            }
-            Ok(())
-        });
-        if !handed_in {
+        if !self.file.try_write(move |connection| job(&this, connection)) {
             tracing::debug!("the embedded file is busy; records are trimmed with the next commit");
         }
+    }
+
+    /// Notes how far a group has read, and trims what no group reads any more. A job of the file.
+    fn commit(&self, connection: &rusqlite::Connection, group: &str, to: i64, now_ms: i64) -> rusqlite::Result<()> {
+        schema::commit(connection, group, to)?;
+        self.trim(connection, schema::read_by_all(connection)?, now_ms)
+    }
+
+    fn trim(&self, connection: &rusqlite::Connection, below: i64, now_ms: i64) -> rusqlite::Result<()> {
+        // Nearly full: better to keep counted records for a shorter time than to take no new ones.
+        let nearly_full = self.used() > self.max_bytes / 10 * 9;
+        let oldest_ms = now_ms.saturating_sub(self.retain_ms);
+        if schema::trim(connection, below, oldest_ms, nearly_full)? > 0 {
+            self.measured(used_bytes(connection)?);
+        }
+        Ok(())
+    }
+
+    fn taken(&self) -> MutexGuard<'_, HashSet<Arc<str>>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn used(&self) -> u64 {
@@ -125,7 +151,7 @@ impl Inner {
             self.measured(used);
             self.room()?;
         }
-        let bytes: usize = records.iter().map(|record| record.key.len() + record.value.len() + 16).sum();
+        let bytes: usize = records.iter().map(NewRecord::bytes).sum();
         let this = self.clone();
         let write = move |connection: &rusqlite::Connection| {
             // The time of the append, as a broker would give it, and given in the order of the offsets.
@@ -150,6 +176,14 @@ fn now_ms() -> i64 {
 
 #[async_trait]
 impl EventLog for EmbeddedLog {
+    fn topic(&self) -> &str {
+        &self.inner.topic
+    }
+
+    fn group(&self) -> &str {
+        &self.group
+    }
+
     async fn prepare(&self) -> Result<(), LogError> {
         Ok(())
     }
@@ -169,9 +203,9 @@ impl EventLog for EmbeddedLog {
     }
 
     async fn dead_letters(&self, letters: &[DeadLetter]) -> Result<(), LogError> {
-        let letters = letters.to_vec();
+        let (letters, group) = (letters.to_vec(), self.group.clone());
         // A dead letter is taken even by a full log: it must not block what comes after it.
-        self.inner.file.write(move |connection| schema::bury(connection, &letters)).await?;
+        self.inner.file.write(move |connection| schema::bury(connection, &group, &letters)).await?;
         Ok(())
     }
 
@@ -195,7 +229,7 @@ impl EventLog for EmbeddedLog {
     }
 
     fn consumer(&self) -> Result<Arc<dyn Consumer>, LogError> {
-        Ok(Arc::new(EmbeddedConsumer::new(self.inner.clone())?))
+        Ok(Arc::new(EmbeddedConsumer::new(self.inner.clone(), self.group.clone())?))
     }
 
     async fn drain(&self, _: Duration) {

@@ -2,7 +2,7 @@
 
 use crate::log::dead_letter::error_text;
 use crate::log::{DeadLetter, KeptRecord, LogRecord, NewRecord};
-use rusqlite::types::ValueRef;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
 /// AUTOINCREMENT keeps the highest offset ever given out, so one is never given out twice, whatever was deleted.
@@ -15,8 +15,10 @@ CREATE TABLE IF NOT EXISTS records (
     value
 );
 CREATE TABLE IF NOT EXISTS committed (
-    partition INTEGER PRIMARY KEY,
-    offset INTEGER NOT NULL
+    partition INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    consumer_group TEXT NOT NULL,
+    PRIMARY KEY (partition, consumer_group)
 );
 CREATE TABLE IF NOT EXISTS dead_letters (
     original_partition INTEGER NOT NULL,
@@ -27,14 +29,36 @@ CREATE TABLE IF NOT EXISTS dead_letters (
     failed_at INTEGER NOT NULL,
     key,
     value,
-    PRIMARY KEY (original_partition, original_offset)
+    consumer_group TEXT NOT NULL,
+    PRIMARY KEY (original_partition, original_offset, consumer_group)
 );";
+/// Tables whose rows belonged to the one group there was, in files made before there could be others.
+const GROUPED: [&str; 2] = ["committed", "dead_letters"];
 
 /// Records that one trim looks at; the next one goes on.
 const TRIMMED: i64 = 10_000;
 
-pub(super) fn create(connection: &Connection) -> Result<()> {
-    connection.execute_batch(TABLES)
+/// Makes the tables that are missing. What an older file has without a group becomes this group's.
+pub(super) fn create(connection: &Connection, group: &str) -> Result<()> {
+    let outdated = |table: &&str| -> Result<bool> {
+        let columns = "SELECT count(*) > 0 AND sum(name = 'consumer_group') = 0 FROM pragma_table_info(?1)";
+        connection.query_row(columns, [table], |row| row.get(0))
+    };
+    for table in GROUPED {
+        if outdated(&table)? {
+            connection.execute_batch(&format!("ALTER TABLE {table} RENAME TO {table}_before"))?;
+        }
+    }
+    connection.execute_batch(TABLES)?;
+    for table in GROUPED {
+        let before = connection.table_exists(None, format!("{table}_before").as_str())?;
+        if before {
+            // The group is the last column.
+            connection.execute(&format!("INSERT INTO {table} SELECT *, ?1 FROM {table}_before"), [group])?;
+            connection.execute_batch(&format!("DROP TABLE {table}_before"))?;
+        }
+    }
+    Ok(())
 }
 
 /// The offset that the next record gets.
@@ -56,13 +80,18 @@ pub(super) fn append(connection: &Connection, now_ms: i64, records: &[NewRecord]
     let mut statement =
         connection.prepare_cached("INSERT INTO records (offset, time_ms, key, value) VALUES (?1, ?2, ?3, ?4)")?;
     for (offset, record) in (end(connection)?..).zip(records) {
-        // As text any SQLite tool shows it, and its JSON functions read it.
-        match std::str::from_utf8(&record.value) {
-            Ok(text) => statement.execute(params![offset, now_ms, record.key, text])?,
-            Err(_) => statement.execute(params![offset, now_ms, record.key, record.value])?,
-        };
+        statement.execute(params![offset, now_ms, shown(record.key.as_deref()), shown(record.value.as_deref())])?;
     }
     Ok(())
+}
+
+/// As text any SQLite tool shows it, and its JSON functions read it.
+fn shown(bytes: Option<&[u8]>) -> ToSqlOutput<'_> {
+    ToSqlOutput::Borrowed(match bytes {
+        None => ValueRef::Null,
+        Some(bytes) if std::str::from_utf8(bytes).is_ok() => ValueRef::Text(bytes),
+        Some(bytes) => ValueRef::Blob(bytes),
+    })
 }
 
 /// Hands out at most `max` records from `from` on, below `to`, and returns how many there were. `each` returns
@@ -119,11 +148,12 @@ fn bytes(value: ValueRef<'_>) -> Option<&[u8]> {
     }
 }
 
-pub(super) fn bury(connection: &Connection, letters: &[DeadLetter]) -> Result<()> {
+pub(super) fn bury(connection: &Connection, group: &str, letters: &[DeadLetter]) -> Result<()> {
     let mut statement = connection.prepare_cached(
         "INSERT OR REPLACE INTO dead_letters
-         (original_partition, original_offset, original_timestamp, error, attempts, failed_at, key, value)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+         (original_partition, original_offset, original_timestamp, error, attempts, failed_at, key, value,
+          consumer_group)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?;
     for letter in letters {
         statement.execute(params![
@@ -135,19 +165,29 @@ pub(super) fn bury(connection: &Connection, letters: &[DeadLetter]) -> Result<()
             letter.failed_at_ms,
             letter.key,
             letter.value,
+            group,
         ])?;
     }
     Ok(())
 }
 
-pub(super) fn committed(connection: &Connection) -> Result<Option<i64>> {
-    let mut statement = connection.prepare_cached("SELECT offset FROM committed WHERE partition = ?1")?;
-    statement.query_row([super::PARTITION], |row| row.get(0)).optional()
+/// What a group committed.
+pub(super) fn committed(connection: &Connection, group: &str) -> Result<Option<i64>> {
+    let mut statement =
+        connection.prepare_cached("SELECT offset FROM committed WHERE partition = ?1 AND consumer_group = ?2")?;
+    statement.query_row(params![super::PARTITION, group], |row| row.get(0)).optional()
 }
 
-pub(super) fn commit(connection: &Connection, offset: i64) -> Result<()> {
-    let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO committed VALUES (?1, ?2)")?;
-    statement.execute(params![super::PARTITION, offset]).map(drop)
+/// The least that any group committed: below it nobody reads any more.
+pub(super) fn read_by_all(connection: &Connection) -> Result<i64> {
+    let mut statement = connection.prepare_cached("SELECT min(offset) FROM committed WHERE partition = ?1")?;
+    Ok(statement.query_row([super::PARTITION], |row| row.get::<_, Option<i64>>(0))?.unwrap_or(0))
+}
+
+pub(super) fn commit(connection: &Connection, group: &str, offset: i64) -> Result<()> {
+    let mut statement = connection
+        .prepare_cached("INSERT OR REPLACE INTO committed (partition, offset, consumer_group) VALUES (?1, ?2, ?3)")?;
+    statement.execute(params![super::PARTITION, offset, group]).map(drop)
 }
 
 /// Deletes records from the beginning on, below `below`: those older than `oldest_ms`, and with `any_age` the others

@@ -16,17 +16,16 @@ impl Fixture {
 
     async fn open(&self) -> EmbeddedLog {
         let file = EmbeddedFile::open(&self.config, false).unwrap();
-        EmbeddedLog::open(file, &self.config, Arc::new(Metrics::new().unwrap())).await.unwrap()
+        let metrics = Arc::new(Metrics::new().unwrap());
+        EmbeddedLog::open(file, &self.config, ("user.events", "counting"), metrics).await.unwrap()
     }
 }
 
 fn events(values: impl IntoIterator<Item = i64>) -> Vec<NewRecord> {
     let event = |n: i64| NewRecord {
-        key: format!("k{n}"),
-        value: format!("{{\"n\":{n}}}").into_bytes(),
-        event_type: "test".to_owned(),
-        event_version: 1,
-        trace: None,
+        key: Some(format!("k{n}").into_bytes()),
+        value: Some(format!("{{\"n\":{n}}}").into_bytes()),
+        headers: Vec::new(),
     };
     values.into_iter().map(event).collect()
 }
@@ -99,7 +98,7 @@ async fn single_records_are_looked_up_by_place_and_by_time() {
     let found = log.first_records(&[(0, 1)]).await.unwrap().remove(0).unwrap();
     assert_eq!(found.offset, 1);
     let value = std::str::from_utf8(found.value.as_deref().unwrap()).unwrap().to_owned();
-    assert_eq!(value.as_bytes(), events(1..2)[0].value);
+    assert_eq!(Some(value.as_bytes()), events(1..2)[0].value.as_deref());
     assert_eq!(log.first_records(&[(0, 3)]).await.unwrap(), [None]);
     let time = found.time_ms.unwrap();
     assert_eq!(log.first_after(0, time - 1_000_000).await.unwrap(), Some(0));
@@ -164,7 +163,7 @@ async fn a_full_log_refuses_until_counted_records_make_room() {
     let consumer = reading(&log, 0);
     let big = || {
         let mut records = events(0..1);
-        records[0].value = vec![b'x'; 20_000];
+        records[0].value = Some(vec![b'x'; 20_000]);
         records
     };
     let mut stored = 0;
@@ -228,10 +227,10 @@ async fn dead_letters_can_be_read_with_any_tool() {
         time_ms: None,
         key: None,
         value: Some(vec![0xff, 0]),
+        headers: Vec::new(),
         error: "not UTF-8".to_owned(),
         attempts: 1,
         failed_at_ms: 12,
-        trace: None,
     };
     log.dead_letters(&[letter.clone(), letter.clone()]).await.unwrap();
     log.dead_letters(&[letter]).await.unwrap();
@@ -286,4 +285,46 @@ async fn a_scan_reads_a_range_while_the_file_is_in_use() {
     settle(&log).await;
     let gone = scan(path, 5, 200, &mut |_| {}).unwrap_err();
     assert!(matches!(gone, LogError::OutOfRange { partition: 0, offset: 5 }), "{gone}");
+}
+
+#[tokio::test]
+async fn each_group_reads_the_whole_log_and_the_slowest_keeps_it() {
+    let fixture = Fixture::new();
+    let log = fixture.open().await;
+    let other = log.for_group("billing");
+    log.append(events(0..10)).await.unwrap();
+    let (counting, billing) = (reading(&log, 0), reading(&other, 0));
+    assert_eq!((poll(&*counting, 100).0.len(), poll(&*billing, 100).0.len()), (10, 10));
+    let commit = |consumer: Arc<dyn Consumer>, to| {
+        tokio::task::spawn_blocking(move || consumer.commit_now(&[(0, to)]).map(|()| consumer.extents(&[0]).unwrap()))
+    };
+    let extent = commit(counting, 8).await.unwrap().unwrap();
+    assert_eq!(extent[0].committed, Some(8));
+    let extent = commit(billing, 3).await.unwrap().unwrap();
+    assert_eq!(extent[0].committed, Some(3));
+    let below = log.inner.file.write(schema::read_by_all).await.unwrap();
+    assert_eq!(below, 3);
+}
+
+#[tokio::test]
+async fn a_file_from_before_there_were_groups_keeps_what_was_committed() {
+    let fixture = Fixture::new();
+    let file = EmbeddedFile::open(&fixture.config, false).unwrap();
+    let before = "CREATE TABLE committed (partition INTEGER PRIMARY KEY, offset INTEGER NOT NULL);
+        INSERT INTO committed VALUES (0, 42);
+        CREATE TABLE dead_letters (original_partition INTEGER NOT NULL, original_offset INTEGER NOT NULL,
+            original_timestamp INTEGER, error TEXT NOT NULL, attempts INTEGER NOT NULL, failed_at INTEGER NOT NULL,
+            key, value, PRIMARY KEY (original_partition, original_offset));
+        INSERT INTO dead_letters VALUES (0, 7, NULL, 'no JSON', 1, 12, NULL, 'x');";
+    file.write(|connection| connection.execute_batch(before)).await.unwrap();
+    drop(file);
+    for _ in 0..2 {
+        let log = fixture.open().await;
+        let committed = log.inner.file.write(|c| schema::committed(c, "counting")).await.unwrap();
+        assert_eq!(committed, Some(42));
+        let query = "SELECT original_offset, consumer_group FROM dead_letters";
+        let row = move |c: &rusqlite::Connection| c.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?)));
+        let letter: (i64, String) = log.inner.file.write(row).await.unwrap();
+        assert_eq!(letter, (7, "counting".to_owned()));
+    }
 }

@@ -4,7 +4,7 @@ use super::context::{Complaints, settings};
 use super::members::Membership;
 use super::topics::ANSWER;
 use crate::log::{Consumer, Extent, Headers, KafkaConfig, LogError, LogRecord, Notice};
-use crate::telemetry::{Metrics, TRACEPARENT, TraceParent};
+use crate::telemetry::Metrics;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode, RDKafkaErrorCode as Code};
@@ -295,12 +295,9 @@ pub(super) fn record<'a>(message: &'a BorrowedMessage<'a>) -> LogRecord<'a> {
 }
 
 impl Headers for BorrowedMessage<'_> {
-    fn trace(&self) -> Option<TraceParent> {
-        let headers = rdkafka::Message::headers(self)?;
-        let mut found = headers.iter().filter(|header| header.key.eq_ignore_ascii_case(TRACEPARENT));
-        let value = found.next()?.value?;
-        // Two of them contradict each other, so neither is taken.
-        if found.next().is_some() { None } else { TraceParent::parse(value) }
+    fn each(&self, with: &mut dyn FnMut(&str, Option<&[u8]>)) {
+        let headers = rdkafka::Message::headers(self).into_iter();
+        headers.flat_map(|headers| headers.iter()).for_each(|header| with(header.key, header.value));
     }
 }
 
@@ -378,6 +375,16 @@ impl Consumer for KafkaConsumer {
         if let Err(error) = committed {
             tracing::debug!(%error, "the group's offsets are not committed");
         }
+    }
+
+    fn commit_now(&self, positions: &[(i32, i64)]) -> Result<(), LogError> {
+        if positions.is_empty() {
+            return Ok(());
+        }
+        let client = self.client()?;
+        let to = positions.iter().map(|(partition, offset)| (*partition, Offset::Offset(*offset)));
+        let committed = client.context().list(to).and_then(|list| client.commit(&list, CommitMode::Sync));
+        committed.map_err(|e| self.failed(e))
     }
 
     fn extents(&self, partitions: &[i32]) -> Result<Vec<Extent>, LogError> {

@@ -9,9 +9,9 @@ mod topics;
 
 pub use scan::scan;
 
-use super::dead_letter::{self, Cut, KEEP};
+use super::dead_letter::{self, Cut, KEEP, Origin};
 use super::{Consumer, DeadLetter, EventLog, KafkaConfig, KeptRecord, LogError, NewRecord, Stored};
-use crate::telemetry::{Metrics, TRACEPARENT};
+use crate::telemetry::Metrics;
 use async_trait::async_trait;
 use consumer::KafkaConsumer;
 use context::{Complaints, settings};
@@ -96,11 +96,11 @@ impl KafkaLog {
     /// Stores one dead letter, cutting off more with every refusal. Letters of one batch are refused together, so one
     /// that is small is sent again as it is.
     async fn bury(&self, letter: &DeadLetter) -> Result<(), LogError> {
+        let origin = Origin { topic: &self.config.topic, group: &self.config.group };
         let mut refused = Ok(());
         for keep in KEEP {
             let cut = Cut::to(letter, *keep);
-            let pairs = dead_letter::headers(letter, &self.config.topic, cut.note(letter));
-            let headers = producer::headers(pairs.iter().map(|(name, value)| (*name, value.as_str())));
+            let headers = producer::headers(&dead_letter::headers(letter, origin, &cut));
             let record = Outgoing { key: cut.key, value: cut.value, headers };
             refused = self.dead.send(std::iter::once(record)).await;
             if !matches!(refused, Err(LogError::TooLarge)) {
@@ -133,6 +133,14 @@ fn producing(config: &KafkaConfig, ours: &[(&str, &str)]) -> ClientConfig {
 
 #[async_trait]
 impl EventLog for KafkaLog {
+    fn topic(&self) -> &str {
+        &self.config.topic
+    }
+
+    fn group(&self) -> &str {
+        &self.config.group
+    }
+
     async fn prepare(&self) -> Result<(), LogError> {
         self.make(&self.config.topic, false).await?;
         self.make(&self.config.dead_letter_topic(), true).await
@@ -140,16 +148,10 @@ impl EventLog for KafkaLog {
 
     async fn append(&self, records: Vec<NewRecord>) -> Result<(), LogError> {
         let begun = Instant::now();
-        let outgoing = records.iter().map(|record| {
-            let version = record.event_version.to_string();
-            let pairs = [
-                ("event_type", record.event_type.as_str()),
-                ("event_version", version.as_str()),
-                ("content-type", "application/json"),
-            ];
-            let trace = record.trace.as_ref().map(|trace| (TRACEPARENT, trace.as_str()));
-            let headers = producer::headers(pairs.into_iter().chain(trace));
-            Outgoing { key: Some(record.key.as_bytes()), value: Some(&record.value), headers }
+        let outgoing = records.iter().map(|record| Outgoing {
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
+            headers: producer::headers(&record.headers),
         });
         self.events.send(outgoing).await?;
         self.metrics.log_append_seconds.observe(begun.elapsed().as_secs_f64());

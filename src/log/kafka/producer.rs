@@ -23,11 +23,11 @@ pub(super) struct Outgoing<'a> {
     pub(super) headers: OwnedHeaders,
 }
 
-/// Headers of names and values.
-pub(super) fn headers<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> OwnedHeaders {
-    pairs
-        .into_iter()
-        .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }))
+/// Headers in the client's form.
+pub(super) fn headers(headers: &[crate::log::Header]) -> OwnedHeaders {
+    headers.iter().fold(OwnedHeaders::new_with_capacity(headers.len()), |all, header| {
+        all.insert(Header { key: &header.name, value: header.value.as_deref() })
+    })
 }
 
 /// What the records of one call have in common: how many are on their way, and what went wrong.

@@ -139,9 +139,9 @@ impl Processor {
             let places = match order {
                 Order::Start(places) => places,
                 Order::Skip(id, tail, seen) => {
-                    let slot = worker.reading.get_mut(&id);
-                    if let Some((open, log)) = slot.filter(|(open, _)| open.place().generation == tail.generation) {
-                        open.skip((tail.from, tail.to));
+                    if let Some((open, log)) = worker.reading.get_mut(&id)
+                        && open.skip(&tail)
+                    {
                         *log = seen;
                     }
                     continue;

@@ -24,6 +24,11 @@ impl Names {
     pub(super) fn keys(&self, shard: u32, counter: &str, window: &str, start: i64) -> String {
         format!("{}:{{{shard}}}:keys:{counter}:{window}:{start}", self.prefix)
     }
+
+    /// All notes of a group are in one slot, so that effects can be in it too.
+    pub(super) fn handled(&self, group: &str, event_id: &str) -> String {
+        format!("{}:{{{group}}}:handled:{event_id}", self.prefix)
+    }
 }
 
 #[cfg(test)]
@@ -37,5 +42,6 @@ mod tests {
         assert_eq!(names.partition(1, "user.events", 3), "sg:{1}:partition:user.events:3");
         assert_eq!(names.sum(0, "page_views", "10s", 1_760_000_000), "sg:{0}:sum:page_views:10s:1760000000");
         assert_eq!(names.keys(0, "page_views", "10s", 1_760_000_000), "sg:{0}:keys:page_views:10s:1760000000");
+        assert_eq!(names.handled("payment", "e1"), "sg:{payment}:handled:e1");
     }
 }

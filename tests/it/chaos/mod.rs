@@ -25,7 +25,7 @@ use futures_util::FutureExt;
 
 use choices::Choices;
 use round::{Cast, Plan, Round};
-use stage::{Stage, World};
+use stage::{Services, Stage, World};
 use table::{Outcome, Table};
 
 /// Longest time that a fault may take from its first blow to its last.
@@ -59,15 +59,19 @@ trait Fault {
     /// As the table names it.
     fn name(&self) -> &'static str;
 
-    fn lane(&self) -> Lane;
+    fn lane(&self) -> Lane {
+        Lane::Calm
+    }
 
     /// Why it cannot happen here, if so.
     fn unavailable(&self) -> Option<String> {
         None
     }
 
-    /// Where its rounds are played.
-    async fn stage(&self) -> Box<dyn Stage + '_>;
+    /// Where its rounds are played: with the services that all tests share, unless they come to harm.
+    async fn stage(&self) -> Box<dyn Stage + '_> {
+        Box::new(Services::shared().await)
+    }
 
     /// How many processors there are when it happens.
     fn processors(&self, choices: &mut Choices) -> u64 {

@@ -60,6 +60,8 @@ pub(super) struct Services<'s> {
     /// Those that may come to harm.
     own_kafka: Option<&'s OwnKafka>,
     own_redis: Option<&'s OwnRedis>,
+    own_brokers: Option<&'s KafkaCluster>,
+    own_cluster: Option<&'s RedisCluster>,
 }
 
 /// A Kafka that may come to harm, with a proxy in front of it.
@@ -160,7 +162,26 @@ impl OwnRedis {
 impl<'s> Services<'s> {
     pub(super) fn of(kafka: &'s Kafka, redis: &'s Redis) -> Services<'s> {
         let (brokers, redis_url) = (kafka.brokers(), redis.url());
-        Services { kafka, redis, brokers, redis_url, own_kafka: None, own_redis: None }
+        Services {
+            kafka,
+            redis,
+            brokers,
+            redis_url,
+            own_kafka: None,
+            own_redis: None,
+            own_brokers: None,
+            own_cluster: None,
+        }
+    }
+
+    /// Events come from three brokers.
+    pub(super) async fn of_brokers(kafka: &'s KafkaCluster) -> Services<'s> {
+        Services { own_brokers: Some(kafka), ..Services::of(kafka.any(), support::redis().await) }
+    }
+
+    /// Counts go into a Redis Cluster.
+    pub(super) async fn in_cluster(cluster: &'s RedisCluster) -> Services<'s> {
+        Services { own_cluster: Some(cluster), ..Services::shared().await }
     }
 
     /// Those that all tests share: nothing may happen to them.
@@ -174,12 +195,17 @@ impl Stage for Services<'_> {
     fn settings(&self, name: &str) -> Settings {
         // A member that was killed is replaced as soon as its session is over, and a broker that says nothing any more
         // is given up sooner than after a minute.
-        Settings::kafka(self.kafka, self.redis, name, name)
+        let settings = Settings::kafka(self.kafka, self.redis, name, name)
             .with("log.kafka.brokers", self.brokers.as_str())
             .with("store.redis.url", self.redis_url.as_str())
             .with_property("session.timeout.ms", "3000")
             .with_property("heartbeat.interval.ms", "500")
-            .with_property("socket.timeout.ms", "5000")
+            .with_property("socket.timeout.ms", "5000");
+        match (self.own_brokers, self.own_cluster) {
+            (Some(_), _) => settings.with("log.kafka.replication", 3),
+            (None, Some(cluster)) => settings.on_cluster(cluster),
+            (None, None) => settings,
+        }
     }
 
     fn client(&self) -> Option<ClientConfig> {
@@ -196,7 +222,10 @@ impl Stage for Services<'_> {
     }
 
     async fn differences(&self, recount: &Recount, settings: &Settings) -> Option<Differences> {
-        Some(recount.differences_in_redis(self.redis, settings).await)
+        Some(match self.own_cluster {
+            Some(cluster) => recount.differences_in_cluster(cluster, settings).await,
+            None => recount.differences_in_redis(self.redis, settings).await,
+        })
     }
 
     /// A broker that restarts looks at every partition that it has: a long campaign would become a slow one.
@@ -211,6 +240,12 @@ impl Stage for Services<'_> {
             own.heal().await;
         }
         if let Some(own) = self.own_redis {
+            own.heal().await;
+        }
+        if let Some(own) = self.own_brokers {
+            own.heal().await;
+        }
+        if let Some(own) = self.own_cluster {
             own.heal().await;
         }
     }

@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rdkafka::ClientConfig;
 
 use crate::chaos::round::{PARTITIONS, Round};
-use crate::chaos::stage::{Log, Services, Stage, World};
+use crate::chaos::stage::{Services, Stage, World};
 use crate::chaos::{Fault, Lane, Struck};
-use crate::support::oracle::{Differences, Recount};
-use crate::support::topic::Record;
-use crate::support::{KafkaCluster, RedisCluster, Settings, eventually, redis};
+use crate::support::{KafkaCluster, RedisCluster, eventually};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -49,12 +46,9 @@ impl Fault for Member<'_> {
 
     async fn stage(&self) -> Box<dyn Stage + '_> {
         if self.what == What::LeaderKilled {
-            let kafka = self.world.brokers().await;
-            let services = Services::of(kafka.any(), redis().await);
-            Box::new(OnBrokers { kafka, services })
+            Box::new(Services::of_brokers(self.world.brokers().await).await)
         } else {
-            let cluster = self.world.cluster().await;
-            Box::new(InCluster { cluster, services: Services::shared().await })
+            Box::new(Services::in_cluster(self.world.cluster().await).await)
         }
     }
 
@@ -131,78 +125,4 @@ async fn kill_leader(kafka: &KafkaCluster, round: &mut Round<'_>) -> Struck {
     round.moment(0, 2_000).await;
     kafka.node(leader).spawn();
     Struck { injected: 1, hit: 1 }
-}
-
-/// Counts go into a Redis Cluster.
-struct InCluster<'s> {
-    cluster: &'s RedisCluster,
-    services: Services<'s>,
-}
-
-#[async_trait(?Send)]
-impl Stage for InCluster<'_> {
-    fn settings(&self, name: &str) -> Settings {
-        self.services.settings(name).on_cluster(self.cluster)
-    }
-
-    fn client(&self) -> Option<ClientConfig> {
-        self.services.client()
-    }
-
-    async fn log(&self, settings: &Settings) -> Log {
-        self.services.log(settings).await
-    }
-
-    async fn letters(&self, settings: &Settings) -> Vec<Record> {
-        self.services.letters(settings).await
-    }
-
-    async fn differences(&self, recount: &Recount, settings: &Settings) -> Option<Differences> {
-        Some(recount.differences_in_cluster(self.cluster, settings).await)
-    }
-
-    async fn heal(&self) {
-        self.cluster.heal().await;
-    }
-
-    async fn clear(&self, settings: &Settings) {
-        self.services.clear(settings).await;
-    }
-}
-
-/// Events come from three brokers.
-struct OnBrokers<'s> {
-    kafka: &'s KafkaCluster,
-    services: Services<'s>,
-}
-
-#[async_trait(?Send)]
-impl Stage for OnBrokers<'_> {
-    fn settings(&self, name: &str) -> Settings {
-        self.services.settings(name).with("log.kafka.replication", 3)
-    }
-
-    fn client(&self) -> Option<ClientConfig> {
-        self.services.client()
-    }
-
-    async fn log(&self, settings: &Settings) -> Log {
-        self.services.log(settings).await
-    }
-
-    async fn letters(&self, settings: &Settings) -> Vec<Record> {
-        self.services.letters(settings).await
-    }
-
-    async fn differences(&self, recount: &Recount, settings: &Settings) -> Option<Differences> {
-        self.services.differences(recount, settings).await
-    }
-
-    async fn heal(&self) {
-        self.kafka.heal().await;
-    }
-
-    async fn clear(&self, settings: &Settings) {
-        self.services.clear(settings).await;
-    }
 }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::chaos::round::Round;
 use crate::chaos::stage::{Log, Stage};
-use crate::chaos::{Fault, Lane, Struck};
+use crate::chaos::{Fault, Struck};
 use crate::support::oracle::{Differences, Recount, records_of};
 use crate::support::process::Process;
 use crate::support::topic::Record;
@@ -111,10 +111,6 @@ impl Fault for Killed {
         "SIGKILL of everything in one file"
     }
 
-    fn lane(&self) -> Lane {
-        Lane::Calm
-    }
-
     async fn stage(&self) -> Box<dyn Stage + '_> {
         Box::new(InFile { dir: folder(), disk: None })
     }
@@ -176,10 +172,6 @@ impl Disk {
 impl Fault for DiskFull {
     fn name(&self) -> &'static str {
         "disk full under everything in one file"
-    }
-
-    fn lane(&self) -> Lane {
-        Lane::Calm
     }
 
     fn unavailable(&self) -> Option<String> {

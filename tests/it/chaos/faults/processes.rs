@@ -7,8 +7,7 @@ use async_trait::async_trait;
 
 use crate::chaos::choices::Choices;
 use crate::chaos::round::Round;
-use crate::chaos::stage::{Services, Stage};
-use crate::chaos::{Fault, Lane, Struck};
+use crate::chaos::{Fault, Struck};
 use crate::support::app::Binary;
 use crate::support::eventually;
 
@@ -41,14 +40,6 @@ impl Fault for ProcessorKilled {
         "SIGKILL of a processor"
     }
 
-    fn lane(&self) -> Lane {
-        Lane::Calm
-    }
-
-    async fn stage(&self) -> Box<dyn Stage + '_> {
-        Box::new(Services::shared().await)
-    }
-
     async fn strike(&self, round: &mut Round<'_>) -> Struck {
         let mut struck = Struck::default();
         for _ in 0..round.choices.between(1, 3) {
@@ -74,14 +65,6 @@ impl Fault for IngestKilled {
         "SIGKILL of ingest"
     }
 
-    fn lane(&self) -> Lane {
-        Lane::Calm
-    }
-
-    async fn stage(&self) -> Box<dyn Stage + '_> {
-        Box::new(Services::shared().await)
-    }
-
     async fn strike(&self, round: &mut Round<'_>) -> Struck {
         let mut struck = Struck::default();
         let ingest = round.ingest.clone();
@@ -104,14 +87,6 @@ struct Frozen;
 impl Fault for Frozen {
     fn name(&self) -> &'static str {
         "SIGSTOP of a processor past its session"
-    }
-
-    fn lane(&self) -> Lane {
-        Lane::Calm
-    }
-
-    async fn stage(&self) -> Box<dyn Stage + '_> {
-        Box::new(Services::shared().await)
     }
 
     fn processors(&self, _: &mut Choices) -> u64 {
@@ -148,14 +123,6 @@ impl Fault for ComeAndGo {
         "processors 1 → 4 → 2"
     }
 
-    fn lane(&self) -> Lane {
-        Lane::Calm
-    }
-
-    async fn stage(&self) -> Box<dyn Stage + '_> {
-        Box::new(Services::shared().await)
-    }
-
     fn processors(&self, _: &mut Choices) -> u64 {
         1
     }
@@ -168,10 +135,11 @@ impl Fault for ComeAndGo {
             struck.injected += 1;
             round.moment(0, 500).await;
         }
-        // With two workers each there are more members than partitions, so one may stay without.
-        eventually(REBALANCED, "two of the new processors are given partitions", async || {
+        // With two workers each there are eight members for four partitions: the first processor keeps one for each of
+        // its workers, and both others may go to one of the new processors.
+        eventually(REBALANCED, "one of the new processors is given partitions", async || {
             let given = joined.iter().filter(|processor| assignments(processor) > 0).count();
-            if given >= 2 { Ok(()) } else { Err(format!("{given} are")) }
+            if given >= 1 { Ok(()) } else { Err("none is".to_owned()) }
         })
         .await;
         struck.hit = joined.iter().filter(|processor| assignments(processor) > 0).count() as u64;

@@ -6,8 +6,7 @@ use async_trait::async_trait;
 
 use crate::chaos::choices::Choices;
 use crate::chaos::round::Round;
-use crate::chaos::stage::{Services, Stage};
-use crate::chaos::{Fault, Lane, Struck};
+use crate::chaos::{Fault, Struck};
 
 /// How long until the step has come often enough.
 const DIES: Duration = Duration::from_secs(12);
@@ -42,17 +41,9 @@ impl Fault for DiesAt {
         self.name
     }
 
-    fn lane(&self) -> Lane {
-        Lane::Calm
-    }
-
     fn unavailable(&self) -> Option<String> {
         let built = cfg!(feature = "failpoints");
         (!built).then(|| "built without the feature `failpoints`".to_owned())
-    }
-
-    async fn stage(&self) -> Box<dyn Stage + '_> {
-        Box::new(Services::shared().await)
     }
 
     /// Few, so that the one that is to die has partitions.

@@ -1,0 +1,112 @@
+//! Notes of handled events in an embedded file.
+
+use crate::embedded::{EmbeddedError, EmbeddedFile};
+use crate::store::StoreError;
+use crate::store::handled::{Effects, HandledEvents, Kind, Noted};
+use async_trait::async_trait;
+use rusqlite::{Connection, params};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const TABLE: &str = "
+CREATE TABLE IF NOT EXISTS handled (
+    consumer_group TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    PRIMARY KEY (consumer_group, event_id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS handled_by_time ON handled (at_ms);";
+/// How often notes past their horizon are deleted, in ms.
+const EXPIRE_EVERY_MS: i64 = 60_000;
+
+/// Notes of handled events in an embedded file, beside whatever else is in it.
+pub struct EmbeddedHandled {
+    file: Arc<EmbeddedFile>,
+    horizon_ms: i64,
+    expired_at_ms: AtomicI64,
+}
+
+impl EmbeddedHandled {
+    /// Keeps notes for `horizon` in an open file; makes its table.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn open(file: Arc<EmbeddedFile>, horizon: Duration) -> Result<EmbeddedHandled, StoreError> {
+        let horizon_ms = i64::try_from(horizon.as_millis()).unwrap_or(i64::MAX);
+        let notes = EmbeddedHandled { file, horizon_ms, expired_at_ms: AtomicI64::new(0) };
+        let made = notes.file.write(|connection| connection.execute_batch(TABLE)).await;
+        made.map_err(|error| notes.unavailable(&error)).map(|()| notes)
+    }
+
+    fn place(&self) -> String {
+        self.file.path().display().to_string()
+    }
+
+    fn unavailable(&self, error: &EmbeddedError) -> StoreError {
+        StoreError::Unavailable { place: self.place(), problem: error.to_string() }
+    }
+
+    /// Before which time notes are to be deleted, if it is time to do so.
+    fn expire_before(&self, now_ms: i64) -> Option<i64> {
+        let last = self.expired_at_ms.load(Ordering::Relaxed);
+        let is_due = now_ms - last >= EXPIRE_EVERY_MS;
+        if is_due {
+            self.expired_at_ms.store(now_ms, Ordering::Relaxed);
+        }
+        is_due.then(|| now_ms.saturating_sub(self.horizon_ms))
+    }
+}
+
+#[async_trait]
+impl HandledEvents for EmbeddedHandled {
+    async fn is_handled(&self, group: &str, event_id: &str) -> Result<bool, StoreError> {
+        let (group, event_id) = (group.to_owned(), event_id.to_owned());
+        // By the writing thread: its connection is open, and it is asked a question of microseconds.
+        let asked = self.file.write(move |connection| is_handled(connection, &group, &event_id)).await;
+        asked.map_err(|error| self.unavailable(&error))
+    }
+
+    async fn note(&self, group: &str, event_id: &str, effects: Effects) -> Result<Noted, StoreError> {
+        let refused = |problem: String| StoreError::Effects { place: self.place(), problem };
+        let statements = match effects.0 {
+            Kind::None => None,
+            Kind::Sql(statements) => Some(statements),
+            Kind::Redis(_) => return Err(refused("they are for Redis: return Effects::sql".to_owned())),
+        };
+        let (group, event_id) = (group.to_owned(), event_id.to_owned());
+        let (now_ms, expire_before) = (now_ms(), self.expire_before(now_ms()));
+        let are_wrong = Arc::new(AtomicBool::new(false));
+        let wrong = are_wrong.clone();
+        let job = move |connection: &Connection| {
+            if is_handled(connection, &group, &event_id)? {
+                return Ok(Noted::Before);
+            }
+            if let Some(statements) = statements {
+                statements(connection).inspect_err(|_| wrong.store(true, Ordering::Relaxed))?;
+            }
+            let mut insert = connection.prepare_cached("INSERT INTO handled VALUES (?1, ?2, ?3)")?;
+            insert.execute(params![group, event_id, now_ms])?;
+            if let Some(before) = expire_before {
+                connection.prepare_cached("DELETE FROM handled WHERE at_ms < ?1")?.execute([before])?;
+            }
+            Ok(Noted::Now)
+        };
+        match self.file.write(job).await {
+            Err(EmbeddedError::Job(error)) if are_wrong.load(Ordering::Relaxed) => Err(refused(error.to_string())),
+            result => result.map_err(|error| self.unavailable(&error)),
+        }
+    }
+}
+
+fn is_handled(connection: &Connection, group: &str, event_id: &str) -> rusqlite::Result<bool> {
+    let mut look = connection.prepare_cached("SELECT 1 FROM handled WHERE consumer_group = ?1 AND event_id = ?2")?;
+    look.exists(params![group, event_id])
+}
+
+/// For how long a note is kept, and nothing else.
+#[expect(clippy::disallowed_methods, reason = "a note lives by the clock of the file's process")]
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,116 @@
+//! One attempt to handle one message, and the burial of one that is given up.
+
+use super::meters::{Failed, Finished};
+use super::{Failure, Handled, Handler, Idempotency, Message, Shared};
+use crate::log::{DeadLetter, Header};
+use crate::store::{Effects, Noted, StoreError};
+use futures_util::FutureExt;
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub(super) enum Attempted {
+    /// The message is done with.
+    Finished(Finished),
+    /// It may succeed later.
+    Failed(Failed),
+    /// It will never succeed.
+    Hopeless(String),
+    /// What every message needs is away.
+    Unavailable(String),
+}
+
+/// Handles a message, once if the worker is idempotent.
+pub(super) async fn attempt<H: Handler>(shared: &Shared<H>, message: Message) -> Attempted {
+    let Some(idempotency) = &shared.config.idempotency else {
+        return match handled(shared, message).await {
+            Ok(Handled::Done(effects)) if !effects.is_none() => {
+                Attempted::Hopeless("the handler returned effects: set Config::idempotency, which applies them".into())
+            }
+            Ok(Handled::Done(_)) => Attempted::Finished(Finished::Handled),
+            Ok(Handled::Skipped) => Attempted::Finished(Finished::Skipped),
+            Err(attempted) => attempted,
+        };
+    };
+    once(shared, idempotency, message).await.unwrap_or_else(|attempted| attempted)
+}
+
+async fn once<H: Handler>(
+    shared: &Shared<H>,
+    idempotency: &Idempotency,
+    message: Message,
+) -> Result<Attempted, Attempted> {
+    let (id, group) = (idempotency.id(&message), shared.log.group());
+    let notes = idempotency.notes();
+    if notes.is_handled(group, &id).await.map_err(without_notes)? {
+        return Ok(Attempted::Finished(Finished::Duplicate));
+    }
+    let effects: Effects = match handled(shared, message).await? {
+        Handled::Done(effects) => effects,
+        Handled::Skipped => return Ok(Attempted::Finished(Finished::Skipped)),
+    };
+    fail::fail_point!("worker-handled", |_| std::process::abort());
+    let noted = notes.note(group, &id, effects).await.map_err(without_notes)?;
+    fail::fail_point!("worker-noted", |_| std::process::abort());
+    Ok(Attempted::Finished(match noted {
+        Noted::Now => Finished::Handled,
+        Noted::Before => Finished::Duplicate,
+    }))
+}
+
+async fn handled<H: Handler>(shared: &Shared<H>, message: Message) -> Result<Handled, Attempted> {
+    // Whatever a handler leaves half-done when it panics is its own, as it is when its process dies.
+    let handling = AssertUnwindSafe(async { shared.handler.handle(message).await }).catch_unwind();
+    match handling.await {
+        Ok(Ok(handled)) => Ok(handled),
+        Ok(Err(Failure::Unavailable(reason))) => Err(Attempted::Unavailable(reason)),
+        Ok(Err(Failure::Permanent(reason))) => Err(Attempted::Hopeless(reason)),
+        Ok(Err(failure)) => Err(Attempted::Failed(Failed::Handler(failure))),
+        Err(panic) => Err(Attempted::Failed(Failed::Panicked(said(&*panic)))),
+    }
+}
+
+fn without_notes(error: StoreError) -> Attempted {
+    if error.is_retryable() {
+        Attempted::Unavailable(error.to_string())
+    } else {
+        Attempted::Failed(Failed::Handler(Failure::Retryable(error.to_string())))
+    }
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a word".to_owned())
+}
+
+/// Keeps a message that is given up as a dead letter, as often as it takes.
+pub(super) async fn bury<H>(shared: &Shared<H>, message: &Message, attempts: u32, reason: &str) {
+    let letter = DeadLetter {
+        partition: message.partition(),
+        offset: message.offset(),
+        time_ms: message.time_ms(),
+        key: message.key().map(|key| key.to_vec()),
+        value: message.value().map(|value| value.to_vec()),
+        headers: message.headers().map(|(name, value)| Header::copied(name, value)).collect(),
+        error: reason.to_owned(),
+        attempts,
+        failed_at_ms: now_ms(),
+    };
+    let mut failures = 0;
+    while let Err(error) = shared.log.dead_letters(std::slice::from_ref(&letter)).await {
+        failures += 1;
+        shared.meters.not_buried(message, failures, &error);
+        tokio::time::sleep(shared.config.probe.after(failures)).await;
+    }
+    fail::fail_point!("worker-buried", |_| std::process::abort());
+    shared.meters.buried(message, attempts, reason);
+}
+
+/// For what is said of a message, never for what is done with it.
+#[expect(clippy::disallowed_methods, reason = "a worker is at the edge: it says when something failed")]
+pub(super) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

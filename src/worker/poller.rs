@@ -1,0 +1,367 @@
+//! The thread that polls: it keeps the membership, hands messages to the partitions' tasks and commits what they have
+//! finished. It never waits for a handler.
+
+use super::attempt::now_ms;
+use super::runner::{self, Channels, Progress};
+use super::{Handler, Message, Shared, Start, WorkerError, locate};
+use crate::log::{Consumer, Notice};
+use crate::shutdown::Shutdown;
+use futures_util::future::join_all;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// Longest wait for records; it bounds how late an order is obeyed.
+const POLL: Duration = Duration::from_millis(100);
+/// The same while partitions are given up: the group waits for them.
+const POLL_LEAVING: Duration = Duration::from_millis(10);
+/// Messages handed over at a time.
+const BATCH: usize = 1_000;
+/// How long a partition with too much in flight may hold the others up before reading of it pauses: a pause throws away
+/// what was fetched, so a handler that is only a little behind is waited for.
+const ROOM: Duration = Duration::from_millis(20);
+const ROOM_LOOK: Duration = Duration::from_millis(1);
+/// How long the last commit of a partition may take before it is given up without.
+const LAST_COMMIT: Duration = Duration::from_secs(3);
+/// How often the group's lag is looked up.
+const LAG: Duration = Duration::from_secs(5);
+
+/// What other tasks tell the poller.
+pub(super) enum Order {
+    /// Read these from there, if they are still the assignment of that number.
+    Start { assignment: u64, positions: Vec<(i32, i64)> },
+    /// Their handlers are done or cancelled, and what they finished is committed.
+    Release(Vec<i32>),
+    /// Where these end.
+    Ends(Vec<(i32, i64)>),
+}
+
+/// A partition that is ours.
+struct Assigned {
+    /// Tells this assignment from earlier ones of the same partition.
+    assignment: u64,
+    running: Option<Running>,
+}
+
+/// A partition that is read.
+struct Running {
+    inbox: UnboundedSender<Vec<Message>>,
+    batch: Vec<Message>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<i64>,
+    progress: Arc<Progress>,
+    committed: Option<i64>,
+    is_paused: bool,
+}
+
+impl Running {
+    fn is_full(&self, share: usize, config: &super::Config) -> bool {
+        self.progress.messages.load(Ordering::Relaxed) * share > config.max_in_flight
+            || self.progress.bytes.load(Ordering::Relaxed) * share > config.max_in_flight_bytes
+    }
+}
+
+/// See the module's documentation.
+pub(super) struct Poller<H> {
+    pub(super) shared: Arc<Shared<H>>,
+    pub(super) consumer: Arc<dyn Consumer>,
+    pub(super) runtime: Handle,
+    pub(super) shutdown: Shutdown,
+    orders: (Sender<Order>, Receiver<Order>),
+    assigned: BTreeMap<i32, Assigned>,
+    assignments: u64,
+    /// Partitions that finish before they are given up.
+    leaving: Vec<JoinHandle<()>>,
+    committed_at: Instant,
+    lag_at: Instant,
+}
+
+impl<H: Handler> Poller<H> {
+    #[expect(clippy::disallowed_methods, reason = "one small order for each look-up and each leave, and those are few")]
+    pub(super) fn new(
+        shared: Arc<Shared<H>>,
+        consumer: Arc<dyn Consumer>,
+        runtime: Handle,
+        shutdown: Shutdown,
+    ) -> Poller<H> {
+        let now = Instant::now();
+        Poller {
+            shared,
+            consumer,
+            runtime,
+            shutdown,
+            orders: std::sync::mpsc::channel(),
+            assigned: BTreeMap::new(),
+            assignments: 0,
+            leaving: Vec::new(),
+            committed_at: now,
+            lag_at: now,
+        }
+    }
+
+    /// Works until the shutdown begins, then gives everything up in order.
+    ///
+    /// # Errors
+    /// Why its consumer is no longer one.
+    pub(super) fn run(mut self) -> Result<(), WorkerError> {
+        let mut ended = Ok(());
+        while ended.is_ok() && !self.shutdown.has_begun() {
+            while let Ok(order) = self.orders.1.try_recv() {
+                self.obey(order);
+            }
+            let notices = self.read();
+            self.hand_over();
+            ended = notices.into_iter().try_for_each(|notice| self.heed(notice));
+            self.hold_back();
+            self.commit();
+            self.look_at_lag();
+        }
+        self.finish();
+        ended
+    }
+
+    fn read(&mut self) -> Vec<Notice> {
+        let Poller { shared, consumer, assigned, leaving, .. } = self;
+        leaving.retain(|task| !task.is_finished());
+        let timeout = if leaving.is_empty() { POLL } else { POLL_LEAVING };
+        consumer.poll(timeout, BATCH, &mut |record| {
+            let running = assigned.get_mut(&record.partition).and_then(|assigned| assigned.running.as_mut());
+            if let Some(running) = running {
+                running.batch.push(Message::copied(&shared.topic, &record));
+            }
+        })
+    }
+
+    fn hand_over(&mut self) {
+        for running in self.assigned.values_mut().filter_map(|assigned| assigned.running.as_mut()) {
+            if running.batch.is_empty() {
+                continue;
+            }
+            let batch = std::mem::take(&mut running.batch);
+            running.progress.messages.fetch_add(batch.len(), Ordering::Relaxed);
+            running.progress.bytes.fetch_add(batch.iter().map(Message::bytes).sum(), Ordering::Relaxed);
+            // Its task ends only when it is told to, or by a panic of ours, after which nothing is committed.
+            drop(running.inbox.send(batch));
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Start { assignment, positions } => self.start(assignment, &positions),
+            Order::Release(partitions) => self.release(&partitions),
+            Order::Ends(ends) => self.tell_lag(&ends),
+        }
+    }
+
+    fn heed(&mut self, notice: Notice) -> Result<(), WorkerError> {
+        let group = self.shared.log.group();
+        match notice {
+            Notice::Assigned(partitions) => {
+                tracing::info!(group, ?partitions, "partitions assigned");
+                self.locate(partitions);
+            }
+            Notice::Revoked(partitions) => {
+                tracing::info!(group, ?partitions, "partitions revoked");
+                self.leave(partitions);
+            }
+            Notice::Lost(partitions) => {
+                tracing::warn!(group, ?partitions, "partitions lost");
+                for partition in &partitions {
+                    self.cancel(*partition);
+                }
+                self.release(&partitions);
+            }
+            Notice::OutOfRange(concerned) => {
+                let all = self.assigned.keys().copied().filter(|id| concerned.is_none_or(|one| one == *id)).collect();
+                tracing::warn!(group, partitions = ?all, "positions are not in the log: they are looked up again");
+                self.locate(all);
+            }
+            Notice::Failed(error) => tracing::debug!(group, error, "the log's client goes on by itself"),
+            Notice::Fatal(reason) => {
+                return Err(WorkerError::Consumer { group: group.to_owned(), reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks up where partitions begin; the answer comes as an order.
+    fn locate(&mut self, partitions: Vec<i32>) {
+        self.assignments += 1;
+        for partition in &partitions {
+            self.cancel(*partition);
+            self.assigned.insert(*partition, Assigned { assignment: self.assignments, running: None });
+        }
+        let looking = locate::locate(self.shared.clone(), self.consumer.clone(), partitions);
+        let (orders, assignment) = (self.orders.0.clone(), self.assignments);
+        self.runtime.spawn(async move {
+            let positions = looking.await;
+            // Without the poller nobody reads them any more.
+            _ = orders.send(Order::Start { assignment, positions });
+        });
+    }
+
+    fn start(&mut self, assignment: u64, positions: &[(i32, i64)]) {
+        let is_current = |id: &i32| self.assigned.get(id).is_some_and(|known| known.assignment == assignment);
+        let positions: Vec<_> = positions.iter().copied().filter(|(id, _)| is_current(id)).collect();
+        if let Err(error) = self.consumer.start(&positions) {
+            tracing::warn!(group = self.shared.log.group(), %error, "cannot start partitions; they are looked up again");
+            self.locate(positions.iter().map(|(id, _)| *id).collect());
+            return;
+        }
+        for (partition, offset) in positions {
+            let running = self.runner(offset);
+            self.assigned.insert(partition, Assigned { assignment, running: Some(running) });
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "bounded: reading pauses while too much is in flight")]
+    fn runner(&self, offset: i64) -> Running {
+        let (inbox, messages) = unbounded_channel();
+        let (stop, stopped) = oneshot::channel();
+        let progress = Progress::at(offset);
+        let channels = Channels { inbox: messages, stop: stopped, progress: progress.clone() };
+        let task = self.runtime.spawn(runner::run(self.shared.clone(), offset, channels));
+        // A group that begins at the end must not begin at a later one after a rebalance: that is committed at once.
+        let committed = (self.shared.config.start == Start::Earliest).then_some(offset);
+        Running { inbox, batch: Vec::new(), stop, task, progress, committed, is_paused: false }
+    }
+
+    /// Lets the handlers of partitions end, commits what they finished, and then gives the partitions up.
+    fn leave(&mut self, partitions: Vec<i32>) {
+        let running: Vec<_> =
+            partitions.iter().filter_map(|id| Some((*id, self.assigned.remove(id)?.running?))).collect();
+        let (consumer, orders) = (self.consumer.clone(), self.orders.0.clone());
+        let group = self.shared.log.group().to_owned();
+        self.leaving.push(self.runtime.spawn(async move {
+            settle(running, consumer, &group).await;
+            // Without the poller the consumer is closed, which gives everything up.
+            _ = orders.send(Order::Release(partitions));
+        }));
+    }
+
+    fn release(&self, partitions: &[i32]) {
+        if let Err(error) = self.consumer.release(partitions) {
+            tracing::warn!(group = self.shared.log.group(), ?partitions, %error, "cannot give partitions up");
+        }
+    }
+
+    /// Ends a partition where it stands: it is somebody else's already, or begins anew.
+    fn cancel(&mut self, partition: i32) {
+        if let Some(running) = self.assigned.remove(&partition).and_then(|assigned| assigned.running) {
+            running.task.abort();
+        }
+    }
+
+    /// Pauses the partitions that have too much in flight, and all while the circuit breaker is open.
+    fn hold_back(&mut self) {
+        let begun = Instant::now();
+        while begun.elapsed() < ROOM && self.some_is_full() {
+            if let Ok(order) = self.orders.1.recv_timeout(ROOM_LOOK) {
+                self.obey(order);
+            }
+        }
+        let (config, is_open) = (&self.shared.config, !self.shared.breaker.is_closed());
+        let (mut pause, mut resume) = (Vec::new(), Vec::new());
+        for (id, assigned) in &mut self.assigned {
+            let Some(running) = &mut assigned.running else { continue };
+            // Half of it has to be done before it goes on, or every few messages would pause it again.
+            let wanted = is_open || running.is_full(if running.is_paused { 2 } else { 1 }, config);
+            if wanted != running.is_paused {
+                running.is_paused = wanted;
+                if wanted { pause.push(*id) } else { resume.push(*id) }
+            }
+        }
+        for (partitions, changed) in [(&pause, self.consumer.pause(&pause)), (&resume, self.consumer.resume(&resume))] {
+            if let Err(error) = changed {
+                tracing::warn!(group = self.shared.log.group(), ?partitions, %error, "cannot pause or resume");
+            }
+        }
+    }
+
+    fn some_is_full(&self) -> bool {
+        let running = self.assigned.values().filter_map(|assigned| assigned.running.as_ref());
+        running.filter(|running| !running.is_paused).any(|running| running.is_full(1, &self.shared.config))
+    }
+
+    fn commit(&mut self) {
+        if self.committed_at.elapsed() < self.shared.config.commit_interval {
+            return;
+        }
+        self.committed_at = Instant::now();
+        let mut positions = Vec::new();
+        for (id, assigned) in &mut self.assigned {
+            let Some(running) = &mut assigned.running else { continue };
+            let position = running.progress.position.load(Ordering::Acquire);
+            if running.committed != Some(position) {
+                running.committed = Some(position);
+                positions.push((*id, position));
+            }
+        }
+        fail::fail_point!("worker-commit", |_| std::process::abort());
+        self.consumer.commit(&positions);
+    }
+
+    fn look_at_lag(&mut self) {
+        if self.lag_at.elapsed() < LAG {
+            return;
+        }
+        self.lag_at = Instant::now();
+        let partitions: Vec<i32> = self.assigned.keys().copied().collect();
+        let (consumer, orders) = (self.consumer.clone(), self.orders.0.clone());
+        self.runtime.spawn_blocking(move || {
+            // The log is away: the next look tells. Without the poller nobody wants to know.
+            _ = consumer.ends(&partitions).map(|ends| orders.send(Order::Ends(ends)));
+        });
+    }
+
+    fn tell_lag(&self, ends: &[(i32, i64)]) {
+        let (metrics, group) = (&self.shared.meters.metrics, self.shared.log.group());
+        for (id, end) in ends {
+            let Some(running) = self.assigned.get(id).and_then(|assigned| assigned.running.as_ref()) else { continue };
+            let partition = id.to_string();
+            let labels = [group, partition.as_str()];
+            let position = running.progress.position.load(Ordering::Acquire);
+            metrics.worker_lag_records.with_label_values(&labels).set((end - position).max(0));
+            let age_ms = match running.progress.oldest_ms.load(Ordering::Relaxed) {
+                -1 => 0,
+                oldest_ms => (now_ms() - oldest_ms).max(0),
+            };
+            #[expect(clippy::cast_precision_loss, reason = "an age in ms is far below 2^53")]
+            metrics.worker_lag_seconds.with_label_values(&labels).set(age_ms as f64 / 1_000.0);
+        }
+    }
+
+    /// Lets all handlers end, commits what they finished and leaves the group.
+    fn finish(mut self) {
+        let all: Vec<i32> = self.assigned.keys().copied().collect();
+        self.leave(all);
+        let leaving = std::mem::take(&mut self.leaving);
+        self.runtime.block_on(join_all(leaving));
+        self.consumer.close();
+    }
+}
+
+/// Stops partitions, waits for their handlers, and commits where they stand.
+async fn settle(running: Vec<(i32, Running)>, consumer: Arc<dyn Consumer>, group: &str) {
+    let mut ending = Vec::new();
+    for (id, Running { stop, task, .. }) in running {
+        // A task that ended already needs no telling.
+        _ = stop.send(());
+        ending.push(async move { Some((id, task.await.ok()?)) });
+    }
+    let positions: Vec<(i32, i64)> = join_all(ending).await.into_iter().flatten().collect();
+    let committing = tokio::task::spawn_blocking(move || consumer.commit_now(&positions));
+    match tokio::time::timeout(LAST_COMMIT, committing).await {
+        Ok(Ok(Ok(()))) => {}
+        Ok(Ok(Err(error))) => {
+            tracing::warn!(group, %error, "the last positions are not committed: their messages are handled again");
+        }
+        _ => tracing::warn!(group, "the last positions were not committed in time: their messages are handled again"),
+    }
+}
