@@ -195,7 +195,8 @@ async fn while_one_is_being_read_the_others_go_on() {
     let (_running, _stuck, mut quick) = half_stuck(&fake, 10 * SOON).await;
     for count in 4..8 {
         fake.fill("page_views", "10s", window, 0, &[("/a", count)]);
-        until(&mut quick, "delta", |delta| delta["buckets"][0]["total"] == count).await;
+        let seen = until(&mut quick, "delta", |delta| delta["buckets"][0]["total"] == count);
+        timeout(SOON, seen).await.expect("the others go on");
     }
     let reads = fake.calls.lock().unwrap().iter().filter(|call| **call == "read").count();
     let rounds = fake.calls.lock().unwrap().iter().filter(|call| **call == "counters").count();
