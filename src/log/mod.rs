@@ -10,12 +10,14 @@ mod embedded;
 mod error;
 mod kafka;
 mod record;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use config::{Config, KafkaConfig, Kind};
 pub use embedded::{EmbeddedLog, scan as scan_embedded};
 pub use error::LogError;
 pub use kafka::{KafkaLog, scan as scan_kafka};
-pub use record::{About, DeadLetter, Header, Headers, JSON, KeptRecord, LogRecord, NewRecord, trace_among};
+pub use record::{About, DeadLetter, Header, Headers, KeptRecord, LogRecord, NewRecord, trace_among};
 
 use async_trait::async_trait;
 use std::sync::Arc;

@@ -28,3 +28,4 @@ mod support;
 mod trace;
 mod transactions;
 mod verify;
+mod workers;

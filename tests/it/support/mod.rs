@@ -7,6 +7,7 @@
 
 pub(crate) mod app;
 pub(crate) mod browser;
+pub(crate) mod choices;
 pub(crate) mod config_keys;
 pub(crate) mod doors;
 mod kafka;
