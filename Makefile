@@ -1,6 +1,6 @@
 # What each target does is the text after its ##; `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos workers mutants bench bench-worker recovery lint fmt clean
+.PHONY: help demo kafka test chaos workers mutants bench bench-worker recovery lint fmt clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -8,6 +8,12 @@ help: ## list the targets
 demo: ## build, then run everything in one process with synthetic visitors; nothing else is needed
 	@scripts/setup.sh build
 	cargo run --release -- demo
+
+kafka: ## a Kafka broker on localhost:9092 for the examples, in the foreground; its data stays in data/kafka
+	@scripts/setup.sh kafka
+	@scripts/kafka.sh prepare data/kafka 9092
+	@echo "Kafka listens on localhost:9092; Ctrl-C ends it"
+	@exec scripts/kafka.sh run data/kafka
 
 test: ## install what is missing, then run all tests against a real Kafka and a real Redis
 	@scripts/setup.sh

@@ -2,7 +2,8 @@
 # Brings what the tests and benchmarks need and this machine lacks: a C/C++ compiler and make (for
 # librdkafka and SQLite), a redis-server binary, Prometheus with its promtool, a browser (Chromium or Chrome),
 # Java 17 or later, and the jars of a Kafka server.
-# Run it as often as you like: what is there is left alone. `setup.sh build` brings the compiler only.
+# Run it as often as you like: what is there is left alone. `setup.sh build` brings the compiler only, `setup.sh kafka`
+# what a Kafka server needs and nothing else.
 set -euo pipefail
 
 what=${1:-all}
@@ -66,6 +67,12 @@ have cargo || fail "please install Rust first: https://www.rust-lang.org/tools/i
 missing=()
 needed="a C and C++ compiler, make"
 { have cc && have c++ && have make; } || missing+=(build-essential)
+if [[ $what == kafka ]]; then
+  needed="Java 17 or later, Maven"
+  missing=()
+  java_is_recent || missing+=(java)
+  jars_are_complete || have mvn || missing+=(maven)
+fi
 if [[ $what == all ]]; then
   needed="$needed, curl, redis-server, Prometheus with promtool, Chromium or Chrome, Java 17 or later, Maven"
   have curl || missing+=(curl) # for the requests that the README shows
@@ -96,11 +103,11 @@ if [[ ${#missing[@]} -gt 0 ]]; then
       as_root service "$service" stop >/dev/null 2>&1 || true
     fi
   done
-  [[ $what != all ]] || java_is_recent ||
+  [[ $what == build ]] || java_is_recent ||
     fail "java is older than 17 although a newer one was installed; choose it with: sudo update-alternatives --config java"
 fi
 
-if [[ $what == all ]] && ! jars_are_complete; then
+if [[ $what != build ]] && ! jars_are_complete; then
   echo "setup: fetching the Kafka jars into $libs"
   rm -rf "$libs"
   mkdir -p "$libs"

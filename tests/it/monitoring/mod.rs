@@ -7,6 +7,7 @@ mod names;
 mod panels;
 mod size;
 mod watcher;
+mod workers;
 
 use std::path::{Path, PathBuf};
 
