@@ -1,9 +1,9 @@
 # What each target does is the text after its ##; `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos mutants bench recovery lint fmt clean
+.PHONY: help demo test chaos workers mutants bench bench-worker recovery lint fmt clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: ## build, then run everything in one process with synthetic visitors; nothing else is needed
 	@scripts/setup.sh build
@@ -12,6 +12,10 @@ demo: ## build, then run everything in one process with synthetic visitors; noth
 test: ## install what is missing, then run all tests against a real Kafka and a real Redis
 	@scripts/setup.sh
 	cargo test --features failpoints
+
+workers: ## the fault campaign of workers: ROUNDS (100); SEED=… repeats the choices
+	@scripts/setup.sh
+	ROUNDS=$${ROUNDS:-100} cargo test --features failpoints --test it workers::campaign -- --nocapture
 
 chaos: ## the fault campaign: ROUNDS (100) of faults under load; SEED=… repeats the choices
 	@scripts/setup.sh
@@ -24,6 +28,10 @@ mutants: ## plants bugs in a copy of the program, one after the other; fails unl
 bench: ## events per second of `process` on a real Kafka and Redis, beside a minimal loop
 	@scripts/setup.sh
 	scripts/bench.sh
+
+bench-worker: ## what a worker costs beside a bare consumer loop, both with nothing to do
+	@scripts/setup.sh
+	scripts/bench.sh worker
 
 recovery: ## how soon counting goes on after a kill, with a large store, and after Redis was away
 	@scripts/setup.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the benchmark beside a Kafka and a Redis of its own, and removes both afterwards. The benchmark is
-# told where they are by STREAMGAUGE_BENCH_KAFKA and STREAMGAUGE_BENCH_REDIS. Arguments go to it.
+# Runs a benchmark (process, or the first argument) beside a Kafka and a Redis of its own, and removes both
+# afterwards. The benchmark is told where they are by STREAMGAUGE_BENCH_KAFKA and STREAMGAUGE_BENCH_REDIS.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -28,4 +28,4 @@ done
 
 export STREAMGAUGE_BENCH_KAFKA=127.0.0.1:$kafka_port
 export STREAMGAUGE_BENCH_REDIS=redis://127.0.0.1:$redis_port
-cargo bench --bench process -- "$@"
+cargo bench --bench "${1:-process}"

@@ -18,11 +18,14 @@ pub mod cli;
 pub mod config;
 pub mod counter;
 pub mod embedded;
+pub mod envelope;
 pub mod event;
 pub mod http;
 pub mod ingest;
 pub mod log;
 pub mod pipeline;
+pub mod publish;
+
 pub mod query;
 pub mod retry;
 pub mod shutdown;

@@ -30,6 +30,7 @@ const RANKS: &[(&str, u8)] = &[
     ("units", 0),
     ("retry", 0),
     ("event", 0),
+    ("envelope", 0),
     ("window", 0),
     ("counter", 0),
     ("telemetry", 1),
@@ -42,6 +43,7 @@ const RANKS: &[(&str, u8)] = &[
     ("ingest", 3),
     ("query", 3),
     ("admin", 3),
+    ("publish", 3),
     ("worker", 3),
     ("traffic", 3),
     ("config", 4),
@@ -51,10 +53,10 @@ const RANKS: &[(&str, u8)] = &[
 ];
 /// … and of its own rank these.
 const NEIGHBOURS: &[(&str, &str)] =
-    &[("counter", "event"), ("counter", "window"), ("http", "telemetry"), ("http", "shutdown")];
+    &[("counter", "event"), ("counter", "window"), ("envelope", "event"), ("http", "telemetry"), ("http", "shutdown")];
 
 /// Rooms that are told everything: no I/O, no clock, no runtime.
-const PURE: &[&str] = &["event", "window", "counter"];
+const PURE: &[&str] = &["event", "envelope", "window", "counter"];
 const IMPURE: &[&str] = &[
     "tokio",
     "hyper",

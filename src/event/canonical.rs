@@ -10,8 +10,8 @@ pub struct Stamp<'a> {
     pub event_id: &'a str,
     /// When it happened, in ms.
     pub timestamp_ms: i64,
-    /// When it was received, in ms.
-    pub received_at_ms: i64,
+    /// When ingest received it, in ms; absent in what a service publishes by itself.
+    pub received_at_ms: Option<i64>,
     /// What ingest adds: a JSON object.
     pub context: Option<&'a str>,
 }
@@ -26,11 +26,10 @@ impl Event<'_> {
         out.push_str(",\"event_type\":");
         push_quoted(&self.event_type, &mut out);
         // Writing into a String cannot fail.
-        let _ = write!(
-            out,
-            ",\"event_version\":{},\"timestamp\":{},\"received_at\":{}",
-            self.event_version, stamp.timestamp_ms, stamp.received_at_ms
-        );
+        let _ = write!(out, ",\"event_version\":{},\"timestamp\":{}", self.event_version, stamp.timestamp_ms);
+        if let Some(ms) = stamp.received_at_ms {
+            let _ = write!(out, ",\"received_at\":{ms}");
+        }
         for (name, text) in [("user_id", &self.user_id), ("session_id", &self.session_id)] {
             if let Some(text) = text {
                 push_name(name, &mut out);
@@ -77,7 +76,7 @@ mod tests {
         let stamp = Stamp {
             event_id: &id,
             timestamp_ms: event.time_ms(1_760_000_000_005),
-            received_at_ms: 1_760_000_000_005,
+            received_at_ms: Some(1_760_000_000_005),
             context,
         };
         event.canonical(&stamp)

@@ -1,6 +1,6 @@
 use super::sent::{Field, Sent, Value};
 use super::text::{Shape, is_deeper, lone_surrogate};
-use super::{Invalid, time};
+use super::{Invalid, schema_id, time};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -57,6 +57,11 @@ impl<'a> Event<'a> {
     /// # Errors
     /// What is wrong with it, and in which field.
     pub fn parse(json: &'a [u8], door: Door) -> Result<Event<'a>, Invalid> {
+        if door == Door::Topic
+            && let Some(id) = schema_id(json)
+        {
+            return Err(Invalid::Framed(id));
+        }
         let json = utf8(json)?;
         let shape = Shape::of(json);
         if shape.escapes
@@ -80,6 +85,26 @@ impl<'a> Event<'a> {
             context: object(&mut sent, &[Field::Context])?.map(told),
             extra: sent.extra,
         })
+    }
+
+    /// Checks the fields of an event that was not parsed, but for its objects, by the rules of one that was.
+    ///
+    /// # Errors
+    /// What is wrong with it, and in which field.
+    pub fn check(&self) -> Result<(), Invalid> {
+        if self.event_type.is_empty() {
+            return Err(Invalid::NoEventType);
+        }
+        check_type(Field::EventType, &self.event_type)?;
+        for (field, text, least, most) in [
+            (Field::EventId, &self.event_id, 1, 128),
+            (Field::UserId, &self.user_id, 0, 256),
+            (Field::SessionId, &self.session_id, 0, 256),
+        ] {
+            text.as_ref().map_or(Ok(()), |text| check_length(field, text, least, most))?;
+        }
+        check_version(self.event_version)?;
+        self.timestamp_ms.map_or(Ok(()), |ms| check_time(Field::Timestamp, ms))
     }
 
     /// When it happened, in ms: its timestamp, else its receipt, else the record's time.
@@ -115,9 +140,29 @@ fn told<T>((_, value): (Field, T)) -> T {
 fn event_type<'a>(sent: &mut Sent<'a>) -> Result<Cow<'a, str>, Invalid> {
     match text(sent, &[Field::EventType, Field::Type], 1, 128)? {
         None => Err(Invalid::NoEventType),
-        Some((field, name)) if name.chars().any(char::is_control) => Err(Invalid::ControlCharacter(field.name())),
-        Some((_, name)) => Ok(name),
+        Some((field, name)) => check_type(field, &name).map(|()| name),
     }
+}
+
+fn check_type(field: Field, name: &str) -> Result<(), Invalid> {
+    check_length(field, name, 1, 128)?;
+    if name.chars().any(char::is_control) { Err(Invalid::ControlCharacter(field.name())) } else { Ok(()) }
+}
+
+fn check_length(field: Field, text: &str, least: usize, most: usize) -> Result<(), Invalid> {
+    match text.len() {
+        found if found > most => Err(Invalid::TooLong { field: field.name(), most, found }),
+        found if found < least => Err(Invalid::EmptyText(field.name())),
+        _ => Ok(()),
+    }
+}
+
+fn check_version(version: u64) -> Result<(), Invalid> {
+    if version >= 1 { Ok(()) } else { Err(Invalid::TooSmall { field: Field::EventVersion.name(), least: 1 }) }
+}
+
+fn check_time(field: Field, ms: i64) -> Result<(), Invalid> {
+    if time::is_sane(ms) { Ok(()) } else { Err(Invalid::AbsurdTime { field: field.name(), ms }) }
 }
 
 type Text<'a> = (Field, Cow<'a, str>);
@@ -125,22 +170,19 @@ type Text<'a> = (Field, Cow<'a, str>);
 fn text<'a>(sent: &mut Sent<'a>, fields: &[Field], least: usize, most: usize) -> Result<Option<Text<'a>>, Invalid> {
     match sent.take_first(fields) {
         None => Ok(None),
-        Some((field, Value::Text(text))) if text.len() > most => {
-            Err(Invalid::TooLong { field: field.name(), most, found: text.len() })
+        Some((field, Value::Text(text))) => {
+            check_length(field, &text, least, most)?;
+            Ok(Some((field, text)))
         }
-        Some((field, Value::Text(text))) if text.len() < least => Err(Invalid::EmptyText(field.name())),
-        Some((field, Value::Text(text))) => Ok(Some((field, text))),
         Some((field, other)) => Err(wrong_kind(field, "a string", &other)),
     }
 }
 
 fn version(value: Value<'_>) -> Result<u64, Invalid> {
     match value {
-        Value::Natural(version) if version >= 1 => Ok(version),
+        Value::Natural(version) => check_version(version).map(|()| version),
+        Value::Negative(_) => check_version(0).map(|()| 0),
         value if value.is_absent() => Ok(1),
-        Value::Natural(_) | Value::Negative(_) => {
-            Err(Invalid::TooSmall { field: Field::EventVersion.name(), least: 1 })
-        }
         other => Err(wrong_kind(Field::EventVersion, "an integer of at least 1", &other)),
     }
 }
@@ -153,7 +195,7 @@ fn time_ms(sent: &mut Sent<'_>, field: Field) -> Result<Option<i64>, Invalid> {
         Value::Negative(ms) => ms,
         other => return Err(wrong_kind(field, "an RFC 3339 string or integer milliseconds", &other)),
     };
-    if time::is_sane(ms) { Ok(Some(ms)) } else { Err(Invalid::AbsurdTime { field: field.name(), ms }) }
+    check_time(field, ms).map(|()| Some(ms))
 }
 
 fn object<'a>(sent: &mut Sent<'a>, fields: &[Field]) -> Result<Option<(Field, &'a RawValue)>, Invalid> {

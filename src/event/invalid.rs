@@ -11,6 +11,12 @@ pub enum Invalid {
     /// A record without a time.
     #[error("the record has no time")]
     NoRecordTime,
+    /// A value in the frame of a schema registry, with the id of its schema.
+    #[error(
+        "the value is framed by a schema registry (schema id {0}): no codec here reads it; let its producer write plain \
+         JSON, or protobuf where that is read, without the registry's serializer"
+    )]
+    Framed(u32),
     /// Nothing, or only white space.
     #[error("empty: an event is a JSON object with at least `event_type`")]
     Empty,
@@ -121,6 +127,7 @@ impl Invalid {
             | Invalid::TooDeep { field, .. } => Some(field),
             Invalid::Tombstone
             | Invalid::NoRecordTime
+            | Invalid::Framed(_)
             | Invalid::Empty
             | Invalid::NotUtf8(_)
             | Invalid::LoneSurrogate(_)

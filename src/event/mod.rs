@@ -11,6 +11,7 @@ mod hostile;
 mod invalid;
 mod key;
 mod lookup;
+mod made;
 #[cfg(test)]
 mod properties;
 mod sent;
@@ -22,3 +23,4 @@ pub use dimension::{Dimension, Dimensions};
 pub use envelope::{Door, Event};
 pub use invalid::{Invalid, Kind};
 pub use key::Key;
+pub use made::{made_id, schema_id};

@@ -108,7 +108,7 @@ proptest! {
         let id = first.event_id.clone().unwrap_or("made".into());
         let received_at_ms = 1_760_000_000_000;
         let timestamp_ms = first.timestamp_ms.unwrap_or(received_at_ms);
-        let stamp = Stamp { event_id: &id, timestamp_ms, received_at_ms, context: context.as_deref() };
+        let stamp = Stamp { event_id: &id, timestamp_ms, received_at_ms: Some(received_at_ms), context: context.as_deref() };
         let canonical = first.canonical(&stamp);
         let second = Event::parse(canonical.as_bytes(), Door::Topic).unwrap();
         prop_assert_eq!(&first.event_type, &second.event_type);

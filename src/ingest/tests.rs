@@ -3,10 +3,10 @@
 use super::{Config, Ingest};
 use crate::event::{Door, Event};
 use crate::http::{Body, Limits, Server};
-use crate::log::{Consumer, DeadLetter, EventLog, KeptRecord, LogError, NewRecord, Stored};
+use crate::log::testing::FakeLog;
+use crate::log::{LogError, NewRecord};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
-use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -15,73 +15,8 @@ use hyper::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
-
-/// A log that keeps records in memory, fails, or never answers.
-#[derive(Default)]
-struct FakeLog {
-    records: Mutex<Vec<NewRecord>>,
-    /// Makes the error that it fails with.
-    failing: Option<fn() -> LogError>,
-    silent: bool,
-}
-
-#[async_trait]
-impl EventLog for FakeLog {
-    fn topic(&self) -> &str {
-        "user.events"
-    }
-
-    fn group(&self) -> &str {
-        "streamgauge"
-    }
-
-    async fn prepare(&self) -> Result<(), LogError> {
-        Ok(())
-    }
-
-    async fn append(&self, records: Vec<NewRecord>) -> Result<(), LogError> {
-        if self.silent {
-            std::future::pending::<()>().await;
-        }
-        if let Some(error) = self.failing {
-            return Err(error());
-        }
-        self.records.lock().unwrap().extend(records);
-        Ok(())
-    }
-
-    fn stored(&self) -> Stored {
-        Stored::Disk
-    }
-
-    async fn dead_letters(&self, _: &[DeadLetter]) -> Result<(), LogError> {
-        Ok(())
-    }
-
-    async fn ready(&self) -> Result<(), LogError> {
-        Ok(())
-    }
-
-    async fn partitions(&self) -> Result<i32, LogError> {
-        Ok(1)
-    }
-
-    async fn first_records(&self, _: &[(i32, i64)]) -> Result<Vec<Option<KeptRecord>>, LogError> {
-        unreachable!("ingest reads nothing")
-    }
-
-    async fn first_after(&self, _: i32, _: i64) -> Result<Option<i64>, LogError> {
-        unreachable!("ingest reads nothing")
-    }
-
-    fn consumer(&self) -> Result<Arc<dyn Consumer>, LogError> {
-        Err(LogError::NoTopic("none".into()))
-    }
-
-    async fn drain(&self, _: Duration) {}
-}
 
 struct World {
     ingest: Ingest,

@@ -46,9 +46,6 @@ pub struct About {
     pub trace: Option<TraceParent>,
 }
 
-/// How events are written that came in over HTTP.
-pub const JSON: &str = "application/json";
-
 impl From<About> for Vec<Header> {
     fn from(about: About) -> Vec<Header> {
         let version: Cow<'static, str> = match about.event_version {
@@ -156,7 +153,7 @@ impl LogRecord<'_> {
 
 /// The headers of a record, in the client's own form: few records are ever asked for theirs.
 pub trait Headers: std::fmt::Debug {
-    /// Hands each of them out, in their order.
+    /// Hands each of them out, in their order. One whose name is not UTF-8 is left out.
     fn each(&self, with: &mut dyn FnMut(&str, Option<&[u8]>));
 }
 
@@ -183,6 +180,7 @@ pub fn trace_among<'a>(headers: &mut dyn Iterator<Item = (&'a str, Option<&'a [u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::envelope::JSON;
 
     const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 

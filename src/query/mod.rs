@@ -29,3 +29,4 @@ pub use error::QueryError;
 pub use handler::Query;
 pub use partitions::Partitions;
 pub use remote_read::SERIES;
+pub use time::time_ms;

@@ -157,6 +157,9 @@ catalogue! {
     partition_paused: IntGaugeVec("partition"),
     /// Requests that the query side answered, by status code.
     query_requests_total: IntCounterVec("code", QUERY_CODES),
+    /// Events that this process published: accepted (stored), rejected (against the rules of events, not sent), or failed
+    /// (not acknowledged: it is open whether they are stored).
+    published_events_total: IntCounterVec("result", RESULTS),
     /// Seconds that the query side took to answer.
     query_request_seconds: Histogram(INGEST_SECONDS),
     /// Live pages that are connected at the moment.

@@ -30,7 +30,7 @@ pub(super) async fn attempt<H: Handler>(shared: &Shared<H>, message: Message) ->
                 Attempted::Hopeless("the handler returned effects: set Config::idempotency, which applies them".into())
             }
             Ok(Handled::Done(_)) => Attempted::Finished(Finished::Handled),
-            Ok(Handled::Skipped) => Attempted::Finished(Finished::Skipped),
+            Ok(Handled::Skipped(reason)) => skipped(shared, reason),
             Err(attempted) => attempted,
         };
     };
@@ -49,7 +49,7 @@ async fn once<H: Handler>(
     }
     let effects: Effects = match handled(shared, message).await? {
         Handled::Done(effects) => effects,
-        Handled::Skipped => return Ok(Attempted::Finished(Finished::Skipped)),
+        Handled::Skipped(reason) => return Ok(skipped(shared, reason)),
     };
     fail::fail_point!("worker-handled", |_| std::process::abort());
     let noted = notes.note(group, &id, effects).await.map_err(without_notes)?;
@@ -70,6 +70,11 @@ async fn handled<H: Handler>(shared: &Shared<H>, message: Message) -> Result<Han
         Ok(Err(failure)) => Err(Attempted::Failed(Failed::Handler(failure))),
         Err(panic) => Err(Attempted::Failed(Failed::Panicked(said(&*panic)))),
     }
+}
+
+fn skipped<H>(shared: &Shared<H>, reason: &str) -> Attempted {
+    tracing::debug!(group = shared.log.group(), reason, "skipped");
+    Attempted::Finished(Finished::Skipped)
 }
 
 fn without_notes(error: StoreError) -> Attempted {

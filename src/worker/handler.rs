@@ -42,8 +42,8 @@ pub enum Handled {
     /// What was to be done. The effects are applied in one atomic step with the note that the event is handled; they
     /// need [`super::Config::idempotency`].
     Done(Effects),
-    /// Nothing: it is not for this handler. It is counted apart.
-    Skipped,
+    /// Nothing, for this reason: it is not for this handler. It is counted apart.
+    Skipped(&'static str),
 }
 
 impl From<()> for Handled {

@@ -37,6 +37,7 @@ mod message;
 mod meters;
 mod partition;
 mod poller;
+mod router;
 mod runner;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ pub use error::WorkerError;
 pub use handler::{Failure, Handled, Handler};
 pub use idempotency::Idempotency;
 pub use message::Message;
+pub use router::{Newer, Others, Router};
 
 use crate::log::EventLog;
 use crate::shutdown::Shutdown;

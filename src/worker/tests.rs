@@ -248,7 +248,7 @@ async fn effects_without_notes_and_what_is_not_wanted() {
     world.publish(&["a", "b"]).await;
     let running = world.start(quick(), async |message: Message| match message.offset() {
         0 => Ok(Handled::Done(Effects::sql(|_| Ok(())))),
-        _ => Ok(Handled::Skipped),
+        _ => Ok(Handled::Skipped("not for us")),
     });
     world.until_finished("dead_lettered", 1).await;
     world.until_finished("skipped", 1).await;

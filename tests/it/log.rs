@@ -8,8 +8,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Headers, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
+use streamgauge::envelope::JSON;
 use streamgauge::log::{
-    About, Consumer, DeadLetter, EventLog, Extent, Header, JSON, KafkaConfig, KafkaLog, LogError, NewRecord, Notice,
+    About, Consumer, DeadLetter, EventLog, Extent, Header, KafkaConfig, KafkaLog, LogError, NewRecord, Notice,
     scan_kafka,
 };
 use streamgauge::telemetry::Metrics;

@@ -9,7 +9,7 @@ use rdkafka::ClientConfig;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use super::choices::Choices;
+use crate::support::choices::Choices;
 use crate::support::doors::{Doors, SOON};
 use crate::support::topic::{Raw, Record};
 use crate::support::traffic::Visitors;

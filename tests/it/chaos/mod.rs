@@ -7,7 +7,6 @@
 //! A [`Fault`] says where its rounds are played ([`Stage`]) and what happens in them; everything else is the same for
 //! all: [`Round`] starts the processes, keeps the load up, heals, and checks.
 
-mod choices;
 mod faults;
 mod load;
 mod round;
@@ -23,7 +22,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures_util::FutureExt;
 
-use choices::Choices;
+use crate::support::choices::Choices;
 use round::{Cast, Plan, Round};
 use stage::{Services, Stage, World};
 use table::{Outcome, Table};

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::choices::Choices;
 use super::load::{BadRecords, Load, lost_or_doubled, not_kept, wrong_answers};
 use super::stage::Stage;
 use super::table::Outcome;
 use crate::support::app::Binary;
+use crate::support::choices::Choices;
 use crate::support::oracle::{Differences, Recount};
 use crate::support::topic::Record;
 use crate::support::traffic::COUNTERS;

@@ -7,6 +7,7 @@
 
 pub(crate) mod app;
 pub(crate) mod browser;
+pub(crate) mod choices;
 pub(crate) mod config_keys;
 pub(crate) mod doors;
 mod kafka;
@@ -21,6 +22,7 @@ mod settings;
 pub(crate) mod topic;
 pub(crate) mod traffic;
 mod watchdog;
+pub(crate) mod wire;
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU32, Ordering};

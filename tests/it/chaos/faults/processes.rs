@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::chaos::choices::Choices;
 use crate::chaos::round::Round;
 use crate::chaos::{Fault, Struck};
 use crate::support::app::Binary;
+use crate::support::choices::Choices;
 use crate::support::eventually;
 
 /// A session of 3 s, what the group needs to notice that it is over, and a busy machine.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::chaos::choices::Choices;
 use crate::chaos::round::Round;
 use crate::chaos::{Fault, Struck};
+use crate::support::choices::Choices;
 
 /// How long until the step has come often enough.
 const DIES: Duration = Duration::from_secs(12);

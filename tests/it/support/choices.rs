@@ -4,14 +4,14 @@ use std::time::Duration;
 
 /// A stream of choices.
 #[derive(Clone, Debug)]
-pub(super) struct Choices {
+pub(crate) struct Choices {
     state: u64,
     taken: Vec<u64>,
 }
 
 impl Choices {
     /// Those of one round of a campaign.
-    pub(super) fn of_round(seed: u64, round: usize) -> Choices {
+    pub(crate) fn of_round(seed: u64, round: usize) -> Choices {
         let state = seed ^ (round as u64).wrapping_mul(0xA076_1D64_78BD_642F);
         Choices { state, taken: Vec::new() }
     }
@@ -26,39 +26,39 @@ impl Choices {
     }
 
     /// What was chosen since this was last asked.
-    pub(super) fn taken(&mut self) -> Vec<u64> {
+    pub(crate) fn taken(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.taken)
     }
 
     /// A number below `n`.
-    pub(super) fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.between(0, n - 1)
     }
 
     /// A number from `least` to `most`.
-    pub(super) fn between(&mut self, least: u64, most: u64) -> u64 {
+    pub(crate) fn between(&mut self, least: u64, most: u64) -> u64 {
         let chosen = least + self.next() % (most - least + 1);
         self.taken.push(chosen);
         chosen
     }
 
     /// So many milliseconds.
-    pub(super) fn millis(&mut self, least: u64, most: u64) -> Duration {
+    pub(crate) fn millis(&mut self, least: u64, most: u64) -> Duration {
         Duration::from_millis(self.between(least, most))
     }
 
     /// One of these.
-    pub(super) fn one_of<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(crate) fn one_of<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len() as u64) as usize]
     }
 
     /// True once in `n` times.
-    pub(super) fn once_in(&mut self, n: u64) -> bool {
+    pub(crate) fn once_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 
     /// These in another order.
-    pub(super) fn shuffled<T>(&mut self, mut things: Vec<T>) -> Vec<T> {
+    pub(crate) fn shuffled<T>(&mut self, mut things: Vec<T>) -> Vec<T> {
         for last in (1..things.len()).rev() {
             things.swap(last, self.below(last as u64 + 1) as usize);
         }

@@ -1,0 +1,119 @@
+//! What the benchmarks have in common: a topic of events, children that are measured, and tables.
+#![allow(dead_code, reason = "a tool box: not every benchmark needs every tool")]
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub(crate) const PARTITIONS: i32 = 4;
+
+/// One run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Figures {
+    pub(crate) wall_s: f64,
+    pub(crate) cpu_s: f64,
+    pub(crate) peak_mib: f64,
+}
+
+pub(crate) fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().expect(name))
+}
+
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+pub(crate) fn row(name: &str, events: u64, runs: &[Figures]) {
+    let cell = |of: &dyn Fn(&Figures) -> f64| {
+        let mut values: Vec<f64> = runs.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        format!("{:.0} ({:.0} to {:.0})", values[values.len() / 2], values[0], values[values.len() - 1])
+    };
+    let rate = cell(&|f| events as f64 / f.wall_s);
+    let per_cpu = cell(&|f| events as f64 / f.cpu_s);
+    println!("| {name} | {rate} | {per_cpu} | {} |", cell(&|f| f.peak_mib));
+}
+
+/// The i-th event: skewed pages, 50,000 sessions, about 300 bytes, 20 events a millisecond.
+pub(crate) fn event(i: u64, first_ms: u128) -> (String, String) {
+    let mut x = i.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x ^= x >> 27;
+    let page = (((x >> 11) as f64 / (1_u64 << 53) as f64).powi(4) * 10_000.0) as u64;
+    let session = format!("sess-{:08}", x % 50_000);
+    let json = format!(
+        r#"{{"event_type":"page_view","event_id":"bench-{i:026}","event_version":1,"timestamp":{},"user_id":"user-{:07}","session_id":"{session}","payload":{{"path":"/products/item-{page:05}","referrer":"https://www.example.com/search?q=shoes","lang":"en-GB","title":"Product page number {page}"}}}}"#,
+        first_ms + u128::from(i / 20),
+        x % 20_000,
+    );
+    (session, json)
+}
+
+#[expect(clippy::disallowed_methods, reason = "events of now, so that their windows are still kept")]
+pub(crate) fn produce(brokers: &str, topic: &str, events: u64) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
+    let new =
+        NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1)).set("message.timestamp.type", "LogAppendTime");
+    runtime.block_on(admin.create_topics(&[new], &AdminOptions::new())).unwrap();
+    let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("linger.ms", "20")
+        .set("compression.type", "lz4")
+        .set("partitioner", "murmur2_random")
+        .create()
+        .unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let first_ms = now.as_millis() - u128::from(events / 20);
+    for i in 0..events {
+        let (key, value) = event(i, first_ms);
+        let mut record = BaseRecord::to(topic).key(&key).payload(&value);
+        while let Err((_, back)) = producer.send(record) {
+            record = back;
+            producer.flush(Duration::from_millis(5)).ok();
+        }
+    }
+    producer.flush(Duration::from_secs(60)).unwrap();
+}
+
+/// Runs this program again in a mode of its own, which prints the seconds it took and then waits to be measured.
+pub(crate) fn run_child(mode: &str, brokers: &str, topic: &str, events: u64) -> Figures {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([mode, brokers, topic, &events.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let figures = figures_of(&child, line.trim().parse().unwrap());
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    figures
+}
+
+/// In a child: says how long it took, and waits until it was measured.
+pub(crate) fn told(seconds: f64) {
+    println!("{seconds}");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+}
+
+/// CPU and peak memory of a child that is still there, as the kernel counts them.
+pub(crate) fn figures_of(child: &Child, wall_s: f64) -> Figures {
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", child.id())).unwrap();
+    let stat = read("stat");
+    // The name of the command, in parentheses, may hold spaces; user and system time are the 12th and 13th after it.
+    let after = &stat[stat.rfind(')').unwrap() + 2..];
+    let ticks: u64 = after.split(' ').skip(11).take(2).map(|n| n.parse::<u64>().unwrap()).sum();
+    let status = read("status");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kib: f64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    // Linux counts in hundredths of a second for every program.
+    Figures { wall_s, cpu_s: ticks as f64 / 100.0, peak_mib: kib / 1_024.0 }
+}

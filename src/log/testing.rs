@@ -1,0 +1,71 @@
+//! For tests of whatever appends.
+
+use super::{Consumer, DeadLetter, EventLog, KeptRecord, LogError, NewRecord, Stored};
+use async_trait::async_trait;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// A log that keeps records in memory, fails, or never answers.
+#[derive(Default)]
+pub(crate) struct FakeLog {
+    pub(crate) records: Mutex<Vec<NewRecord>>,
+    /// Makes the error that it fails with.
+    pub(crate) failing: Option<fn() -> LogError>,
+    pub(crate) silent: bool,
+}
+
+#[async_trait]
+impl EventLog for FakeLog {
+    fn topic(&self) -> &str {
+        "user.events"
+    }
+
+    fn group(&self) -> &str {
+        "streamgauge"
+    }
+
+    async fn prepare(&self) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    async fn append(&self, records: Vec<NewRecord>) -> Result<(), LogError> {
+        if self.silent {
+            std::future::pending::<()>().await;
+        }
+        if let Some(error) = self.failing {
+            return Err(error());
+        }
+        self.records.lock().unwrap().extend(records);
+        Ok(())
+    }
+
+    fn stored(&self) -> Stored {
+        Stored::Disk
+    }
+
+    async fn dead_letters(&self, _: &[DeadLetter]) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    async fn ready(&self) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    async fn partitions(&self) -> Result<i32, LogError> {
+        Ok(1)
+    }
+
+    async fn first_records(&self, _: &[(i32, i64)]) -> Result<Vec<Option<KeptRecord>>, LogError> {
+        unreachable!("nobody reads it")
+    }
+
+    async fn first_after(&self, _: i32, _: i64) -> Result<Option<i64>, LogError> {
+        unreachable!("nobody reads it")
+    }
+
+    fn consumer(&self) -> Result<Arc<dyn Consumer>, LogError> {
+        Err(LogError::NoTopic("none".into()))
+    }
+
+    async fn drain(&self, _: Duration) {}
+}
