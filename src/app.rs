@@ -315,7 +315,14 @@ async fn bind_query(
         .await
         .with_context(|| format!("query.listen: cannot listen on {listen}"))?;
     let topic = config.log.kafka.topic.clone();
-    let query =
-        Query::new(config.query.clone(), store.clone(), counters.clone(), topic, metrics.clone(), readiness.clone())?;
+    let query = Query::new(
+        config.query.clone(),
+        store.clone(),
+        counters.clone(),
+        topic,
+        metrics.clone(),
+        readiness.clone(),
+        config.pipeline.flush_interval,
+    )?;
     Ok((server, Arc::new(query)))
 }

@@ -102,6 +102,7 @@ const CONFIG_KEYS: &[&str] = &[
     "query.open",
     "query.token",
     "query.allowed_origins",
+    "query.allowed_hosts",
     "admin.listen",
     "counters.name",
     "counters.event",

@@ -9,26 +9,26 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub const PARTITIONS: i32 = 4;
+pub(crate) const PARTITIONS: i32 = 4;
 
 /// One run.
 #[derive(Debug, Clone, Copy)]
-pub struct Figures {
-    pub wall_s: f64,
-    pub cpu_s: f64,
-    pub peak_mib: f64,
+pub(crate) struct Figures {
+    pub(crate) wall_s: f64,
+    pub(crate) cpu_s: f64,
+    pub(crate) peak_mib: f64,
 }
 
-pub fn number(name: &str, default: u64) -> u64 {
+pub(crate) fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect(name))
 }
 
-pub fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
-pub fn row(name: &str, events: u64, runs: &[Figures]) {
+pub(crate) fn row(name: &str, events: u64, runs: &[Figures]) {
     let cell = |of: &dyn Fn(&Figures) -> f64| {
         let mut values: Vec<f64> = runs.iter().map(of).collect();
         values.sort_by(f64::total_cmp);
@@ -40,7 +40,7 @@ pub fn row(name: &str, events: u64, runs: &[Figures]) {
 }
 
 /// The i-th event: skewed pages, 50,000 sessions, about 300 bytes, 20 events a millisecond.
-pub fn event(i: u64, first_ms: u128) -> (String, String) {
+pub(crate) fn event(i: u64, first_ms: u128) -> (String, String) {
     let mut x = i.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     x ^= x >> 27;
@@ -55,7 +55,7 @@ pub fn event(i: u64, first_ms: u128) -> (String, String) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "events of now, so that their windows are still kept")]
-pub fn produce(brokers: &str, topic: &str, events: u64) {
+pub(crate) fn produce(brokers: &str, topic: &str, events: u64) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
@@ -83,7 +83,7 @@ pub fn produce(brokers: &str, topic: &str, events: u64) {
 }
 
 /// Runs this program again in a mode of its own, which prints the seconds it took and then waits to be measured.
-pub fn run_child(mode: &str, brokers: &str, topic: &str, events: u64) -> Figures {
+pub(crate) fn run_child(mode: &str, brokers: &str, topic: &str, events: u64) -> Figures {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([mode, brokers, topic, &events.to_string()])
         .stdin(Stdio::piped())
@@ -99,13 +99,13 @@ pub fn run_child(mode: &str, brokers: &str, topic: &str, events: u64) -> Figures
 }
 
 /// In a child: says how long it took, and waits until it was measured.
-pub fn told(seconds: f64) {
+pub(crate) fn told(seconds: f64) {
     println!("{seconds}");
     std::io::stdin().read_line(&mut String::new()).unwrap();
 }
 
 /// CPU and peak memory of a child that is still there, as the kernel counts them.
-pub fn figures_of(child: &Child, wall_s: f64) -> Figures {
+pub(crate) fn figures_of(child: &Child, wall_s: f64) -> Figures {
     let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", child.id())).unwrap();
     let stat = read("stat");
     // The name of the command, in parentheses, may hold spaces; user and system time are the 12th and 13th after it.

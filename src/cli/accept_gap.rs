@@ -1,6 +1,6 @@
 //! `accept-gap`: lets partitions go on that are stopped because records are gone which were never counted.
 
-use super::ConfigFile;
+use super::{ConfigFile, say};
 use crate::config::Config;
 use crate::counter::Counters;
 use crate::embedded::EmbeddedFile;
@@ -116,9 +116,4 @@ async fn open_store(config: &Config) -> anyhow::Result<Box<dyn CounterStore>> {
         }
         store::Kind::Redis => Box::new(RedisStore::new(&config.store.redis, counters)?),
     })
-}
-
-#[expect(clippy::print_stdout, reason = "it is what the command is for")]
-fn say(line: &str) {
-    println!("{line}");
 }

@@ -3,11 +3,11 @@
 
 use crate::log::KafkaConfig;
 use anyhow::{Context, anyhow};
-use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigEntry, ResourceSpecifier};
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -89,8 +89,22 @@ impl Probe {
 
     /// The first offset that a partition still holds.
     pub(super) fn first_offset(&self, topic: &str, partition: i32) -> anyhow::Result<i64> {
-        let extent = self.client.fetch_watermarks(topic, partition, ANSWER).map_err(|e| self.told(&e))?;
-        Ok(extent.0)
+        Ok(self.extent(topic, partition)?.0)
+    }
+
+    /// The first offset that a partition still holds, and the one that its next record gets.
+    pub(super) fn extent(&self, topic: &str, partition: i32) -> anyhow::Result<(i64, i64)> {
+        self.client.fetch_watermarks(topic, partition, ANSWER).map_err(|e| self.told(&e))
+    }
+
+    /// The offset of the first record whose time, in ms, is this or later; `None` when none is.
+    pub(super) fn first_at(&self, topic: &str, partition: i32, time_ms: i64) -> anyhow::Result<Option<i64>> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(time_ms.max(0)))?;
+        let answer = self.client.offsets_for_times(list, ANSWER).map_err(|e| self.told(&e))?;
+        let Some(element) = answer.find_partition(topic, partition) else { return Ok(None) };
+        element.error().map_err(|e| self.told(&e))?;
+        Ok(if let Offset::Offset(offset) = element.offset() { Some(offset) } else { None })
     }
 
     /// How a topic is configured.

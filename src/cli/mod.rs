@@ -3,15 +3,20 @@
 mod accept_gap;
 mod check;
 mod demo;
+mod dlq;
 mod kafka;
+mod pace;
+mod replay;
 mod serve;
 mod signals;
+mod text;
 mod verify;
 
 use crate::config::Config;
 use crate::telemetry::{LogFormat, Role, init_logging};
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -44,6 +49,10 @@ enum Command {
     Verify(verify::Verify),
     /// Let partitions go on that are stopped because records are gone which were never counted.
     AcceptGap(accept_gap::AcceptGap),
+    /// Look at dead letters: list them, show one, send them to their topic again, delete them.
+    Dlq(dlq::Dlq),
+    /// Copy a topic, from an offset or a time on, to another topic.
+    Replay(replay::Replay),
 }
 
 /// Where the configuration is.
@@ -66,9 +75,30 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the commands are at the edge: somebody has to know the time")]
-fn now_s() -> i64 {
+fn now_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn now_s() -> i64 {
+    now_ms().div_euclid(1_000)
+}
+
+/// A time among the arguments, in ms.
+fn time_ms(text: &str) -> Result<i64, String> {
+    let time = crate::query::time_ms(text, now_ms());
+    time.ok_or_else(|| "write unix seconds, RFC 3339 like 2026-01-31T12:00:00Z, or how long ago like -15m".to_owned())
+}
+
+/// For who started the command, on standard output. Whoever stops reading it has seen enough.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// How it goes, beside the output proper: on standard error.
+#[expect(clippy::print_stderr, reason = "the output proper may go to another program")]
+fn remark(line: &str) {
+    eprintln!("{line}");
 }
 
 /// Reads the arguments, does what they say, and answers the exit code: 0, 1 for an error, 2 for wrong arguments.
@@ -96,6 +126,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Check(file) => check::check(&file).await,
             Command::Verify(verify) => verify.run().await,
             Command::AcceptGap(accept) => accept.run().await,
+            Command::Dlq(dlq) => dlq.run().await,
+            Command::Replay(replay) => replay.run().await,
         }
     });
     // Whatever still blocks (a client that waits for a server that is gone) must not keep the process.

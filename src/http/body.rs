@@ -1,6 +1,6 @@
 use bytes::Bytes;
+use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use std::convert::Infallible;
 use std::fmt;
@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 pub struct Body(Inner);
 
 enum Inner {
-    Whole(Full<Bytes>),
+    Whole(Bytes),
     Stream(UnsyncBoxBody<Bytes, Infallible>),
 }
 
@@ -27,11 +27,33 @@ impl Body {
     pub fn stream(body: impl HttpBody<Data = Bytes, Error = Infallible> + Send + 'static) -> Body {
         Body(Inner::Stream(body.boxed_unsync()))
     }
+
+    /// The same, and something that is dropped with the last byte of it, wherever that waits to be sent. A stream is
+    /// never in memory as a whole, so it lets go at once.
+    #[must_use]
+    pub fn with(self, kept: impl Send + 'static) -> Body {
+        match self.0 {
+            Inner::Whole(bytes) => Body::from(Bytes::from_owner(Kept { bytes, _kept: kept })),
+            Inner::Stream(_) => self,
+        }
+    }
+}
+
+/// Bytes, and what is to be dropped with them.
+struct Kept<T> {
+    bytes: Bytes,
+    _kept: T,
+}
+
+impl<T> AsRef<[u8]> for Kept<T> {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl<B: Into<Bytes>> From<B> for Body {
     fn from(whole: B) -> Body {
-        Body(Inner::Whole(Full::new(whole.into())))
+        Body(Inner::Whole(whole.into()))
     }
 }
 
@@ -50,21 +72,22 @@ impl HttpBody for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut self.get_mut().0 {
-            Inner::Whole(body) => Pin::new(body).poll_frame(cx),
+            Inner::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Inner::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Inner::Stream(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Inner::Whole(body) => body.is_end_stream(),
+            Inner::Whole(bytes) => bytes.is_empty(),
             Inner::Stream(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Inner::Whole(body) => body.size_hint(),
+            Inner::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Inner::Stream(body) => body.size_hint(),
         }
     }

@@ -5,30 +5,50 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// A connection that breaks once its other end has taken nothing for a time although there is something for it.
+/// What a client that is behind must take within the limit, unless it catches up.
+const LEAST_BYTES: usize = 1024 * 1024;
+
+/// A connection that breaks once its other end takes too little of what waits for it.
 ///
-/// Without it a client that asks and does not read keeps its connection, and what waits to be written, for ever.
+/// Without it a client that asks and does not read, or a byte now and then, keeps its connection, and what waits to be
+/// written, for ever.
 pub(super) struct Patient<S> {
     stream: S,
     limit: Duration,
-    /// Runs while nothing can be written.
-    stalled: Option<Pin<Box<Sleep>>>,
+    behind: Option<Behind>,
+}
+
+/// The other end has not taken all that there was for it.
+struct Behind {
+    taken: usize,
+    until: Pin<Box<Sleep>>,
 }
 
 impl<S> Patient<S> {
     pub(super) fn new(stream: S, limit: Duration) -> Patient<S> {
-        Patient { stream, limit, stalled: None }
+        Patient { stream, limit, behind: None }
     }
 
-    /// What comes of an attempt to write: nothing yet only as long as the limit allows.
-    fn judge<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.stalled = None;
-            return written;
+    /// What comes of an attempt to write: none without end, and none that takes too little.
+    fn judge(&mut self, written: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Ok(bytes)) => {
+                self.behind.take_if(|behind| {
+                    behind.taken += bytes;
+                    behind.taken >= LEAST_BYTES
+                });
+                written
+            }
+            Poll::Ready(Err(_)) => written,
+            Poll::Pending => self.wait(cx).map(Err),
         }
+    }
+
+    /// Ready once the time is over.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let limit = self.limit;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
-        stalled.as_mut().poll(cx).map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
+        let behind = self.behind.get_or_insert_with(|| Behind { taken: 0, until: Box::pin(sleep(limit)) });
+        behind.until.as_mut().poll(cx).map(|()| io::Error::new(io::ErrorKind::TimedOut, "the client does not read"))
     }
 }
 
@@ -58,8 +78,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.judge(flushed, cx)
+        match Pin::new(&mut self.stream).poll_flush(cx) {
+            Poll::Ready(flushed) => {
+                // All that there was is written.
+                self.behind = None;
+                Poll::Ready(flushed)
+            }
+            Poll::Pending => self.wait(cx).map(Err),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -70,6 +96,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     #[tokio::test]
@@ -78,6 +105,37 @@ mod tests {
         let mut ours = Patient::new(ours, Duration::from_millis(50));
         let written = tokio::time::timeout(Duration::from_secs(20), ours.write_all(&[0; 1_000])).await.unwrap();
         assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn whoever_takes_a_byte_now_and_then_is_cut_off_too() {
+        let (ours, mut theirs) = duplex(64);
+        // Long enough that a busy machine lets some bytes through.
+        let mut ours = Patient::new(ours, Duration::from_secs(2));
+        let dripping = async {
+            let mut byte = [0];
+            while theirs.read(&mut byte).await.unwrap() > 0 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let writing = tokio::time::timeout(Duration::from_secs(20), ours.write_all(&[0; 1_000_000]));
+        tokio::select! {
+            written = writing => assert_eq!(written.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut),
+            () = dripping => panic!("the stream ends"),
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_has_caught_up_has_all_the_time_again() {
+        let (ours, mut theirs) = duplex(64);
+        let mut ours = Patient::new(ours, Duration::from_secs(20));
+        for _ in 0..3 {
+            assert!(ours.write_all(&[0; 65]).now_or_never().is_none());
+            assert!(ours.behind.is_some());
+            theirs.read_exact(&mut [0; 64]).await.unwrap();
+            ours.flush().await.unwrap();
+            assert!(ours.behind.is_none());
+        }
     }
 
     #[tokio::test]

@@ -14,7 +14,8 @@ struct Error<'a> {
 /// An answer in JSON.
 pub fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     match serde_json::to_vec(value) {
-        Ok(bytes) => respond(status, "application/json", bytes),
+        // What the text did not need of its room would wait with it for the client.
+        Ok(bytes) => respond(status, "application/json", bytes.into_boxed_slice()),
         Err(e) => {
             tracing::error!(error = %e, "an answer cannot be written as JSON");
             respond(StatusCode::INTERNAL_SERVER_ERROR, "application/json", r#"{"error":"internal error"}"#)

@@ -33,7 +33,7 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Request line and headers together; more is answered with 431.
     pub max_header_bytes: usize,
-    /// Time in which a client must take something of an answer that waits for it.
+    /// Time in which a client must take 1 MiB of what waits for it, or all of it.
     pub read_patience: Duration,
 }
 

@@ -9,14 +9,18 @@ mod dead_letter;
 mod embedded;
 mod error;
 mod kafka;
+mod letter;
 mod record;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use config::{Config, KafkaConfig, Kind};
-pub use embedded::{EmbeddedLog, scan as scan_embedded};
+pub use embedded::{EmbeddedLog, extent as embedded_extent, letters as embedded_letters, scan as scan_embedded};
 pub use error::LogError;
-pub use kafka::{KafkaLog, scan as scan_kafka};
+pub use kafka::{
+    KafkaCopies, KafkaLog, OnItsWay, RecordCopy, delete_below, letters as kafka_letters, scan as scan_kafka,
+};
+pub use letter::{Kept, KeptLetter, LetterId, LetterOrigin, Mark, Marks};
 pub use record::{About, DeadLetter, Header, Headers, KeptRecord, LogRecord, NewRecord, trace_among};
 
 use async_trait::async_trait;

@@ -153,7 +153,7 @@ impl LogRecord<'_> {
 
 /// The headers of a record, in the client's own form: few records are ever asked for theirs.
 pub trait Headers: std::fmt::Debug {
-    /// Hands each of them out, in their order.
+    /// Hands each of them out, in their order. One whose name is not UTF-8 is left out.
     fn each(&self, with: &mut dyn FnMut(&str, Option<&[u8]>));
 }
 

@@ -63,21 +63,25 @@ impl Flusher {
     async fn flush(&mut self) {
         let shards = self.shared.store.shards();
         let results = join_all((0..shards).map(|shard| self.flush_shard(shard, shards))).await;
-        self.failing = results.iter().any(Result::is_err);
-        match results.into_iter().find_map(Result::err) {
-            None => self.shared.report_flushed(now_ms()),
-            Some(error) => self.shared.report_flush_failed(&error),
+        let all: Result<Vec<bool>, StoreError> = results.into_iter().collect();
+        self.failing = all.is_err();
+        match all {
+            Ok(applied) if applied.contains(&true) => self.shared.report_flushed(now_ms()),
+            // Nothing was due: no partition is ours, or none can say what it has.
+            Ok(_) => {}
+            Err(error) => self.shared.report_flush_failed(&error),
         }
         self.shared.report_partitions(now_ms());
     }
 
-    /// Flushes what is due, step by step, as long as that gets on.
-    async fn flush_shard(&self, shard: u32, shards: u32) -> Result<(), StoreError> {
+    /// Flushes what is due, step by step, as long as that gets on. Tells whether anything was applied.
+    async fn flush_shard(&self, shard: u32, shards: u32) -> Result<bool, StoreError> {
         let shared = &self.shared;
+        let mut applied = false;
         loop {
             let parts = shared.registry.due(shard, shards, shared.config.flush_cells);
             if parts.is_empty() {
-                return Ok(());
+                return Ok(applied);
             }
             let flush = Flush { shard, topic: shared.topic.clone(), now_ms: now_ms(), parts };
             let started = Instant::now();
@@ -87,6 +91,7 @@ impl Flusher {
             shared.metrics.flush_seconds.observe(started.elapsed().as_secs_f64());
             match flushed {
                 Flushed::Applied { cells } => {
+                    applied = true;
                     shared.metrics.flush_cells.observe(cells as f64);
                     for part in &flush.parts {
                         self.answer(part, Answer::Applied);
@@ -99,7 +104,7 @@ impl Flusher {
                         self.answer(part, answer);
                     }
                     if !differs(&flush.parts, &stored) {
-                        return Ok(());
+                        return Ok(applied);
                     }
                 }
             }

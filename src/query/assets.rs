@@ -46,6 +46,7 @@ const ASSETS: &[Asset] = assets! {
     "partitions.js": SCRIPT,
     "pickers.js": SCRIPT,
     "pipeline.js": SCRIPT,
+    "poll.js": SCRIPT,
     "rates.js": SCRIPT,
     "series.js": SCRIPT,
     "tiles.js": SCRIPT,

@@ -1,7 +1,8 @@
 use super::QueryError;
+use super::budget::Priced;
 use super::counters::since;
 use super::params::Params;
-use super::partitions::Partitions;
+use super::partitions::{Coverage, Partitions};
 use super::starts::{AHEAD_MS, Starts};
 use super::time::{Range, seconds};
 use crate::counter::{Counter, Counters};
@@ -43,7 +44,7 @@ pub(super) struct Answer<'a> {
 }
 
 /// One window of the answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub(super) struct Bucket {
     pub(super) start: i64,
     end: i64,
@@ -55,7 +56,7 @@ pub(super) struct Bucket {
     keys: Vec<Key>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 struct Key {
     key: String,
     count: u64,
@@ -90,26 +91,12 @@ impl<'a> Question<'a> {
         Question { counter, window, range, top: 0, key: None, now_ms }
     }
 
-    /// How many counts the answer takes to read, or why that is too much.
-    pub(super) async fn cost(&self, store: &dyn CounterStore) -> Result<u64, QueryError> {
-        // By arithmetic first: a range of years must not become a list before it is refused.
-        let buckets = self.starts().count();
-        if buckets > MOST_CELLS {
-            return Err(self.too_much(buckets));
-        }
-        if self.keys() != Keys::All || buckets == 0 {
-            return Ok(buckets);
-        }
-        let cells = store.key_count(self.counter.name(), self.window.label(), &self.starts().list()).await?;
-        if cells > MOST_CELLS { Err(self.too_much(cells)) } else { Ok(cells.max(buckets)) }
-    }
-
-    /// Reads the answer. To be asked for its cost before.
+    /// Reads the answer, once its price is known and lent.
     pub(super) async fn answer(&self, store: &dyn CounterStore, topic: &str) -> Result<Answer<'a>, QueryError> {
         // Watermarks before counts, so that no bucket is called final with a count from before that.
         let partitions = Partitions::read(store, topic).await?;
         let since = since(&store.counters().await?, self.counter.name());
-        let buckets = self.buckets(store, &partitions, since).await?;
+        let buckets = self.buckets(store, &partitions.coverage(since)).await?;
         Ok(Answer {
             counter: self.counter.name(),
             window: self.window.label(),
@@ -120,14 +107,12 @@ impl<'a> Question<'a> {
         })
     }
 
-    /// Reads the buckets. What is known of the partitions, and since when the counter counts, was read before.
+    /// Reads the buckets.
     pub(super) async fn buckets(
         &self,
         store: &dyn CounterStore,
-        partitions: &Partitions,
-        since: Option<i64>,
+        coverage: &Coverage,
     ) -> Result<Vec<Bucket>, StoreError> {
-        let complete_until_ms = partitions.complete_until_ms();
         let (counter, window) = (self.counter.name().to_owned(), self.window.label().to_owned());
         let read = Read { counter, window, starts: self.starts().list(), keys: self.keys() };
         let stored = if read.starts.is_empty() { Vec::new() } else { store.read(&read).await? };
@@ -136,9 +121,8 @@ impl<'a> Question<'a> {
             Bucket {
                 start: *start,
                 end,
-                is_final: complete_until_ms.is_some_and(|until| end.saturating_mul(1_000) <= until),
-                // A counter that the store does not know never counted anything.
-                partial: since.is_none_or(|since| *start < since) || partitions.is_incomplete(*start, end),
+                is_final: coverage.is_final(end),
+                partial: coverage.is_partial(*start, end),
                 total: stored.total,
                 other: stored.other,
                 keys: self.ranked(stored),
@@ -156,18 +140,12 @@ impl<'a> Question<'a> {
     }
 
     fn ranked(&self, stored: StoredBucket) -> Vec<Key> {
-        let mut keys: Vec<Key> = stored.keys.into_iter().map(|(key, count)| Key { key, count }).collect();
-        if let (Some(key), true) = (self.key, keys.is_empty()) {
-            return vec![Key { key: key.to_owned(), count: 0 }];
-        }
-        let order = |a: &Key, b: &Key| b.count.cmp(&a.count).then_with(|| a.key.cmp(&b.key));
-        if self.key.is_none() && keys.len() > self.top {
-            // Only the top is worth sorting.
-            keys.select_nth_unstable_by(self.top, order);
-            keys.truncate(self.top);
-        }
-        keys.sort_unstable_by(order);
-        keys
+        let keys = match self.key {
+            Some(key) if stored.keys.is_empty() => vec![(key.to_owned(), 0)],
+            Some(_) => stored.keys,
+            None => highest(stored.keys, self.top),
+        };
+        keys.into_iter().map(|(key, count)| Key { key, count }).collect()
     }
 
     fn starts(&self) -> Starts {
@@ -185,6 +163,34 @@ impl<'a> Question<'a> {
         };
         QueryError::TooMuch { cells, limit: MOST_CELLS, hint }
     }
+}
+
+impl Priced for Question<'_> {
+    fn least(&self) -> Result<u64, QueryError> {
+        let buckets = self.starts().count();
+        if buckets > MOST_CELLS { Err(self.too_much(buckets)) } else { Ok(buckets) }
+    }
+
+    async fn price(&self, store: &dyn CounterStore) -> Result<u64, QueryError> {
+        let buckets = self.starts().count();
+        if self.keys() != Keys::All || buckets == 0 {
+            return Ok(buckets);
+        }
+        let cells = store.key_count(self.counter.name(), self.window.label(), &self.starts().list()).await?;
+        if cells > MOST_CELLS { Err(self.too_much(cells)) } else { Ok(cells.max(buckets)) }
+    }
+}
+
+/// The highest counts with their keys, by count descending, then key.
+pub(super) fn highest(mut keys: Vec<(String, u64)>, most: usize) -> Vec<(String, u64)> {
+    let order = |a: &(String, u64), b: &(String, u64)| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0));
+    if keys.len() > most {
+        // Only the top is worth sorting.
+        keys.select_nth_unstable_by(most, order);
+        keys.truncate(most);
+    }
+    keys.sort_unstable_by(order);
+    keys
 }
 
 /// What else may be asked for: the nearest name, or all of them.

@@ -1,9 +1,16 @@
-use super::{QueryError, cors};
+use super::{Misconfigured, cors, hosts};
 use crate::http::{Limits, is_public};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+
+/// Random letters and digits of this length are out of reach for whoever tries them all. Nothing else keeps a token from
+/// being found: many wrong ones never keep the right one out.
+const LEAST_TOKEN_BYTES: usize = 16;
+/// What is said of a shorter one.
+pub const SHORT_TOKEN: &str =
+    "the query token is shorter than 16 characters and may be found by trying: take a long random text";
 
 /// How the counts are served: `[query]` of the configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -21,6 +28,8 @@ pub struct Config {
     pub max_connections: usize,
     /// Origins of other sites whose scripts may read, like `https://app.example.com`. They still need the token.
     pub allowed_origins: Vec<String>,
+    /// Names that are answered besides localhost and addresses, where only the address keeps others out.
+    pub allowed_hosts: Vec<String>,
 }
 
 impl Default for Config {
@@ -32,6 +41,7 @@ impl Default for Config {
             token_file: None,
             max_connections: 1_000,
             allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
         }
     }
 }
@@ -41,17 +51,20 @@ impl Config {
     ///
     /// # Errors
     /// When others can reach the listener and neither a token nor `open` says that they may, a token is unusable, or an
-    /// origin is none.
-    pub fn validate(&self) -> Result<(), QueryError> {
+    /// origin or a host is none.
+    pub fn validate(&self) -> Result<(), Misconfigured> {
         if let Some(wrong) = self.allowed_origins.iter().find(|origin| !cors::is_origin(origin)) {
-            return Err(QueryError::Origin(wrong.clone()));
+            return Err(Misconfigured::Origin(wrong.clone()));
+        }
+        if let Some(wrong) = self.allowed_hosts.iter().find(|host| !hosts::is_name(host)) {
+            return Err(Misconfigured::HostName(wrong.clone()));
         }
         match (&self.token, &self.token_file) {
-            (Some(_), Some(_)) => Err(QueryError::TwoTokens),
+            (Some(_), Some(_)) => Err(Misconfigured::TwoTokens),
             (Some(token), None) => usable(token),
             (None, Some(_)) => Ok(()),
             (None, None) if self.open || !is_public(self.listen) => Ok(()),
-            (None, None) => Err(QueryError::Public(self.listen)),
+            (None, None) => Err(Misconfigured::Public(self.listen)),
         }
     }
 
@@ -60,30 +73,35 @@ impl Config {
         Limits { max_connections: self.max_connections, ..Limits::default() }
     }
 
-    /// Checks that the token can be read and used, a file's too.
+    /// Whether there is a token that may be found by trying, a file's too. It works, but protects little.
     ///
     /// # Errors
-    /// When it cannot.
-    pub fn check_token(&self) -> Result<(), QueryError> {
-        self.read_token().map(drop)
+    /// When the token cannot be read or used.
+    pub fn has_short_token(&self) -> Result<bool, Misconfigured> {
+        Ok(self.read_token()?.as_ref().is_some_and(is_short))
     }
 
     /// The token, from wherever it is configured.
-    pub(super) fn read_token(&self) -> Result<Option<SecretString>, QueryError> {
+    pub(super) fn read_token(&self) -> Result<Option<SecretString>, Misconfigured> {
         let Some(path) = &self.token_file else { return Ok(self.token.clone()) };
         let text =
-            std::fs::read_to_string(path).map_err(|error| QueryError::TokenFile { path: path.clone(), error })?;
+            std::fs::read_to_string(path).map_err(|error| Misconfigured::TokenFile { path: path.clone(), error })?;
         let token = SecretString::from(text.trim().to_owned());
         usable(&token)?;
         Ok(Some(token))
     }
 }
 
+/// Whether a token may be found by trying.
+pub(super) fn is_short(token: &SecretString) -> bool {
+    token.expose_secret().len() < LEAST_TOKEN_BYTES
+}
+
 /// A token that no header can carry would lock everybody out, and an empty one lets everybody in.
-fn usable(token: &SecretString) -> Result<(), QueryError> {
+fn usable(token: &SecretString) -> Result<(), Misconfigured> {
     let token = token.expose_secret();
     if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(QueryError::Token);
+        return Err(Misconfigured::Token);
     }
     Ok(())
 }
@@ -121,6 +139,23 @@ mod tests {
         assert!(refused(r#"token = """#).contains("empty"));
         assert!(refused(r#"token = "two words""#).contains("without spaces"));
         assert!(refused("token = \"a\"\ntoken_file = \"b\"").contains("both"));
+    }
+
+    #[test]
+    fn what_no_browser_sends_is_refused() {
+        assert!(refused("allowed_origins = [\"app.example.com\"]").contains("is not an origin"));
+        assert!(refused("allowed_hosts = [\"http://counts.example\"]").contains("is not the name of a host"));
+    }
+
+    #[test]
+    fn a_short_token_works_and_is_known_to_be_short() {
+        let is_short = |toml: &str| {
+            config(toml).validate().unwrap();
+            config(toml).has_short_token().unwrap()
+        };
+        assert!(is_short("token = \"123456789012345\""));
+        assert!(!is_short("token = \"1234567890123456\"") && !is_short(""));
+        assert!(SHORT_TOKEN.contains(&LEAST_TOKEN_BYTES.to_string()));
     }
 
     #[test]

@@ -6,9 +6,9 @@ use hyper::{Response, StatusCode};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Why the query side does not start, or does not answer a question.
+/// Why the query side does not start.
 #[derive(Debug, thiserror::Error)]
-pub enum QueryError {
+pub enum Misconfigured {
     /// Others could read the counts and nobody said that they may.
     #[error(
         "query.listen = \"{0}\" can be reached by other machines: set query.token or query.token_file, or \
@@ -35,15 +35,34 @@ pub enum QueryError {
          \"http://localhost:3000\", without a path"
     )]
     Origin(String),
+    /// A name that no request has.
+    #[error(
+        "query.allowed_hosts: `{0}` is not the name of a host: write it like \"counts.example.com\", without a port"
+    )]
+    HostName(String),
+}
+
+/// Why a question is not answered.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum QueryError {
+    /// The request is for a name that need not lead to this machine.
+    #[error(
+        "this is for `{0}`, but without a token only localhost and addresses are answered: put the name into \
+         query.allowed_hosts, or set query.token"
+    )]
+    OtherHost(String),
     /// The request carries no token, or a wrong one.
     #[error("this needs the header `Authorization: Bearer …` with the query token, or a log-in at /login")]
     Unauthorized,
-    /// Too many wrong tokens came from that address; none is looked at for a while.
-    #[error("too many wrong tokens came from this address: try again in {wait_s} s")]
+    /// The token is wrong, and too many of that address were before it.
+    #[error("this token is wrong, and too many before it were: try again in {wait_s} s")]
     TooManyWrongTokens {
-        /// Until a token is looked at again.
+        /// Until the next wrong one is answered as such.
         wait_s: i64,
     },
+    /// The page of another site sent a form of ours.
+    #[error("a page of another site sent this form: open /login itself")]
+    OtherSite,
     /// Something that is sent to be read, and is too large for that.
     #[error("this is too large for a log-in")]
     TooLarge,
@@ -52,8 +71,8 @@ pub enum QueryError {
     NoCounter(String),
     /// Nothing is served there.
     #[error(
-        "nothing is served at `{0}`: try /, /api/v1/counters, /api/v1/counters/NAME, /api/v1/status, /api/v1/live or \
-         /openapi.json"
+        "nothing is served at `{0}`: try /, /api/v1/counters, /api/v1/counters/NAME, /api/v1/status, /api/v1/live, \
+         /api/v1/prometheus/read or /openapi.json"
     )]
     NoSuchPath(String),
     /// The path exists, but takes other methods.
@@ -132,6 +151,9 @@ pub enum QueryError {
         /// What to ask instead.
         hint: String,
     },
+    /// The answers that others have not taken yet leave no room for this one.
+    #[error("too many large answers wait for their clients to take them: try again, or ask for less")]
+    Unsent,
     /// A remote read that is not answered.
     #[error(transparent)]
     RemoteRead(#[from] Refused),
@@ -141,21 +163,18 @@ pub enum QueryError {
 }
 
 impl QueryError {
-    /// What the client is told. Errors of the configuration never come so far.
+    /// What the client is told.
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            QueryError::Public(_)
-            | QueryError::TwoTokens
-            | QueryError::Token
-            | QueryError::TokenFile { .. }
-            | QueryError::Origin(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            QueryError::OtherHost(_) => StatusCode::MISDIRECTED_REQUEST,
             QueryError::Unauthorized => StatusCode::UNAUTHORIZED,
             QueryError::TooManyWrongTokens { .. } => StatusCode::TOO_MANY_REQUESTS,
+            QueryError::OtherSite => StatusCode::FORBIDDEN,
             QueryError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             QueryError::NoSuchPath(_) | QueryError::UnknownCounter { .. } => StatusCode::NOT_FOUND,
             QueryError::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             QueryError::RemoteRead(refused) => refused.status(),
-            QueryError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            QueryError::Store(_) | QueryError::Unsent => StatusCode::SERVICE_UNAVAILABLE,
             QueryError::NoCounter(_)
             | QueryError::NotUtf8(_)
             | QueryError::UnknownParameter { .. }
@@ -189,7 +208,7 @@ impl QueryError {
     /// When it is worth trying again.
     pub(super) fn retry_after(&self) -> Option<HeaderValue> {
         match self {
-            QueryError::Store(_) => Some(HeaderValue::from_static("1")),
+            QueryError::Store(_) | QueryError::Unsent => Some(HeaderValue::from_static("1")),
             QueryError::TooManyWrongTokens { wait_s } => Some(HeaderValue::from(*wait_s)),
             _ => None,
         }

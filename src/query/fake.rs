@@ -18,6 +18,8 @@ pub(super) struct Fake {
     /// What was asked, in order.
     pub(super) calls: Mutex<Vec<&'static str>>,
     pub(super) away: AtomicBool,
+    /// The counter whose buckets are never read to the end.
+    pub(super) stuck: Mutex<Option<&'static str>>,
 }
 
 /// A partition that counted offsets 0 to 9 and is at the end of its log.
@@ -100,6 +102,9 @@ impl CounterStore for Fake {
 
     async fn read(&self, read: &Read) -> Result<Vec<StoredBucket>, StoreError> {
         self.answer("read")?;
+        if self.stuck.lock().unwrap().is_some_and(|stuck| stuck == read.counter) {
+            std::future::pending::<()>().await;
+        }
         let wanted = |start: &i64| {
             let mut bucket = self.bucket(&read.counter, &read.window, *start);
             match &read.keys {

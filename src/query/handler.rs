@@ -1,23 +1,25 @@
 use super::assets::{self, Asset};
-use super::buckets::{MOST_CELLS, PARAMETERS, Question, counter_of, names_of, window_of};
+use super::buckets::{PARAMETERS, Question, counter_of, names_of, window_of};
+use super::budget::Budget;
+use super::config::{SHORT_TOKEN, is_short};
 use super::cors::Cors;
 use super::counters::CounterList;
+use super::hosts::Hosts;
 use super::live::Hub;
-use super::login::{Login, MOST_FORM_BYTES, Visit};
+use super::login::{Login, MOST_FORM_BYTES, Visit, bearer_of, is_of_another_site};
 use super::params::Params;
 use super::partitions::Partitions;
 use super::status::Status;
-use super::{Config, QueryError, monitor, remote_read, time};
+use super::{Config, Misconfigured, QueryError, monitor, remote_read, time};
 use crate::counter::Counters;
 use crate::http::{self, Body, Handler, Peer, Unreceived, receive};
 use crate::shutdown::Shutdown;
-use crate::store::{CounterStore, StoreError};
+use crate::store::CounterStore;
 use crate::telemetry::{Metrics, Readiness};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Incoming};
 use hyper::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Uri};
@@ -25,10 +27,6 @@ use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
-
-/// Counts that all questions together may hold in memory at a time; what comes on top waits.
-const CELLS_IN_FLIGHT: u64 = 2 * MOST_CELLS;
 
 /// Time for a form to arrive.
 const FORM_PATIENCE: Duration = Duration::from_secs(10);
@@ -45,6 +43,7 @@ const SECURITY_HEADERS: [(HeaderName, &str); 3] = [
 
 /// Answers questions about the counts: the read side's [`Handler`].
 pub struct Query {
+    hosts: Hosts,
     login: Login,
     cors: Cors,
     live: Hub,
@@ -53,7 +52,7 @@ pub struct Query {
     topic: String,
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
-    reading: Semaphore,
+    budget: Budget,
 }
 
 /// What a path leads to.
@@ -70,7 +69,7 @@ enum Route<'a> {
 }
 
 impl Query {
-    /// Over a store that is counted into from `topic`.
+    /// Over a store that is counted into from `topic`, every `flush_interval`.
     ///
     /// # Errors
     /// When the configuration makes the counts public by accident, or the token file cannot be read.
@@ -81,13 +80,26 @@ impl Query {
         topic: impl Into<String>,
         metrics: Arc<Metrics>,
         readiness: Arc<Readiness>,
-    ) -> Result<Query, QueryError> {
+        flush_interval: Duration,
+    ) -> Result<Query, Misconfigured> {
         config.validate()?;
-        let (reading, topic) = (Semaphore::new(CELLS_IN_FLIGHT as usize), topic.into());
-        let login = Login::new(config.read_token()?, metrics.clone());
+        let token = config.read_token()?;
+        if token.as_ref().is_some_and(is_short) {
+            tracing::warn!("{SHORT_TOKEN}");
+        }
+        let (budget, topic) = (Budget::default(), topic.into());
+        let hosts = Hosts::of(&config);
+        let login = Login::new(token, metrics.clone());
         let cors = Cors::new(config.allowed_origins);
-        let live = Hub::new(store.clone(), counters.clone(), topic.clone(), metrics.clone());
-        Ok(Query { login, cors, live, store, counters, topic, metrics, readiness, reading })
+        let live = Hub::new(
+            store.clone(),
+            counters.clone(),
+            topic.clone(),
+            metrics.clone(),
+            readiness.clone(),
+            flush_interval,
+        );
+        Ok(Query { hosts, login, cors, live, store, counters, topic, metrics, readiness, budget })
     }
 
     /// Keeps the readiness of the query role true and reads the store for the live pages, until the shutdown begins.
@@ -121,21 +133,28 @@ impl Query {
         B::Error: Display,
     {
         let (method, uri, headers) = (&head.method, &head.uri, &head.headers);
+        self.hosts.check(uri, headers)?;
         let routed = route(method, uri.path());
-        let is_public = matches!(&routed, Ok(route) if route.is_public());
-        let admitted = if is_public { Ok(()) } else { self.login.admit(headers, visit) };
-        match (admitted, routed) {
-            (Err(QueryError::Unauthorized), Ok(Route::Page)) if !headers.contains_key(AUTHORIZATION) => {
-                Ok(Login::instead_of(uri))
+        // Whoever may not read is not told either what there is.
+        if !matches!(&routed, Ok(route) if route.is_public()) {
+            match self.login.admit(headers, visit) {
+                Err(QueryError::Unauthorized) if matches!(routed, Ok(Route::Page)) && bearer_of(headers).is_none() => {
+                    return Ok(Login::instead_of(uri));
+                }
+                admitted => admitted?,
             }
-            (Err(refused), _) | (Ok(()), Err(refused)) => Err(refused),
-            (Ok(()), Ok(Route::Login)) if method == Method::POST => {
-                Ok(self.login.log_in(&read_form(body).await?, headers, visit))
-            }
-            (Ok(()), Ok(Route::Login)) => Ok(self.login.form(uri)),
-            (Ok(()), Ok(Route::Logout)) => Ok(self.login.log_out(headers)),
-            (Ok(()), Ok(Route::RemoteRead)) => self.remote_read(headers, body, visit.now_ms).await,
-            (Ok(()), Ok(route)) => self.tell(&route, method, uri, headers, visit.now_ms).await,
+        }
+        match routed? {
+            Route::Page => Ok(assets::page(self.login.is_on())),
+            Route::File(asset) => Ok(asset.response()),
+            Route::Login if method == Method::POST => self.log_in(headers, body, visit).await,
+            Route::Login => Ok(self.login.form(uri)),
+            Route::Logout => Ok(self.login.log_out(headers)),
+            Route::Counters => self.counters(uri).await,
+            Route::Counter(name) => self.counter(name, uri, headers, visit.now_ms).await,
+            Route::Status => self.status(uri, visit.now_ms).await,
+            Route::Live => self.live(method, uri, headers),
+            Route::RemoteRead => self.remote_read(headers, body, visit.now_ms).await,
         }
     }
 
@@ -151,24 +170,15 @@ impl Query {
         response
     }
 
-    /// Answers somebody who may know.
-    async fn tell(
-        &self,
-        route: &Route<'_>,
-        method: &Method,
-        uri: &Uri,
-        headers: &HeaderMap,
-        now_ms: i64,
-    ) -> Result<Response<Body>, QueryError> {
-        match route {
-            Route::Page => Ok(assets::page(self.login.is_on())),
-            Route::File(asset) => Ok(asset.response()),
-            Route::Counters => self.counters(uri).await,
-            Route::Counter(name) => self.counter(name, uri, headers, now_ms).await,
-            Route::Status => self.status(uri, now_ms).await,
-            Route::Live => self.live(method, uri, headers),
-            Route::Login | Route::Logout | Route::RemoteRead => Err(QueryError::Method("POST")),
+    async fn log_in<B>(&self, headers: &HeaderMap, body: &mut B, visit: Visit) -> Result<Response<Body>, QueryError>
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+        B::Error: Display,
+    {
+        if is_of_another_site(headers) {
+            return Err(QueryError::OtherSite);
         }
+        Ok(self.login.log_in(&read_form(body).await?, headers, visit))
     }
 
     async fn counters(&self, uri: &Uri) -> Result<Response<Body>, QueryError> {
@@ -186,10 +196,9 @@ impl Query {
     ) -> Result<Response<Body>, QueryError> {
         let params = Params::parse(uri.query(), PARAMETERS)?;
         let question = Question::parse(&self.counters, name, &params, now_ms)?;
-        let cost = question.cost(&*self.store).await?;
-        // The semaphore is never closed, so the only answer is a permit.
-        let _permit = self.reading.acquire_many(u32::try_from(cost).unwrap_or(u32::MAX)).await;
-        Ok(question.answer(&*self.store, &self.topic).await?.response(headers))
+        let _lent = self.budget.lend(&question, &*self.store).await?;
+        let answer = question.answer(&*self.store, &self.topic).await?;
+        self.budget.keep(answer.response(headers)).await
     }
 
     async fn remote_read<B>(&self, headers: &HeaderMap, body: &mut B, now_ms: i64) -> Result<Response<Body>, QueryError>
@@ -199,9 +208,9 @@ impl Query {
     {
         let request = remote_read::request(headers, body).await?;
         let plan = remote_read::Plan::of(&self.counters, &request, now_ms)?;
-        let cost = plan.cost(&*self.store).await?;
-        let _permit = self.reading.acquire_many(u32::try_from(cost).unwrap_or(u32::MAX)).await;
-        Ok(remote_read::respond(&plan.answer(&*self.store, &self.topic).await?))
+        let _lent = self.budget.lend(&plan, &*self.store).await?;
+        let answer = plan.answer(&*self.store, &self.topic).await?;
+        self.budget.keep(remote_read::respond(&answer)).await
     }
 
     fn live(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Response<Body>, QueryError> {
@@ -221,8 +230,8 @@ impl Query {
 
     async fn status(&self, uri: &Uri, now_ms: i64) -> Result<Response<Body>, QueryError> {
         Params::parse(uri.query(), &[])?;
-        let partitions: Result<Partitions, StoreError> = Partitions::read(&*self.store, &self.topic).await;
-        Ok(http::json(StatusCode::OK, &Status::of(&self.topic, &partitions?, now_ms)))
+        let partitions = Partitions::read(&*self.store, &self.topic).await?;
+        self.budget.keep(http::json(StatusCode::OK, &Status::of(&self.topic, &partitions, now_ms))).await
     }
 }
 

@@ -1,14 +1,15 @@
 //! The live page's stream: `/api/v1/live` tells a snapshot, then once per interval what has changed since.
 //!
 //! One loop reads for everybody. What it reads depends on which counters and windows are looked at, never on how many
-//! look: a [`Feed`] is read once per interval and handed on as the same bytes to each of its readers.
+//! look: a [`Feed`] is read once per interval and handed on as the same bytes to each of its readers. One that takes
+//! longer than the interval to read is left out until it is read; the others go on.
 
 mod feed;
 mod keys;
+mod process;
 mod stream;
 mod view;
 
-use super::counters::since;
 use super::partitions::Partitions;
 use super::status::Status;
 use super::time;
@@ -16,22 +17,32 @@ use crate::counter::Counters;
 use crate::http::Body;
 use crate::shutdown::Shutdown;
 use crate::store::{CounterStore, StoreError, StoredCounter};
-use crate::telemetry::Metrics;
-use feed::Feed;
+use crate::telemetry::{Metrics, Readiness};
+use feed::{Feed, Turn};
+use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use process::Process;
+use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use stream::Reader;
-use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior, timeout_at};
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{Instant, MissedTickBehavior, timeout};
 use view::View;
 
 /// Between two looks at the store.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A store that takes longer than this to answer is away.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Feeds that are read at a time: the keys of all of them at once might be much to hold.
+const AT_A_TIME: usize = 4;
 /// How long a feed that nobody reads is kept, so that a page that comes back can resume.
 const LINGER: Duration = Duration::from_secs(30);
+/// A processor writes each of its partitions once per flush interval, with nothing to count too. After this many
+/// intervals without it, and the time that partitions need to change hands, something is wrong.
+const MISSED_FLUSHES: u32 = 5;
+const HAND_OVER: Duration = Duration::from_secs(10);
 
 /// Which feed: places of the counter and of its window in the configuration.
 type Place = (usize, usize);
@@ -42,11 +53,26 @@ pub(super) struct Hub {
     counters: Arc<Counters>,
     topic: String,
     metrics: Arc<Metrics>,
+    readiness: Arc<Readiness>,
+    /// How old the counts may be before they are stale.
+    stale_after: Duration,
     feeds: Mutex<HashMap<Place, Arc<Feed>>>,
     /// Somebody reads a feed that has nothing to show yet.
     wanted: Notify,
     shutdown: Shutdown,
+    places: Semaphore,
     interval: Duration,
+    patience: Duration,
+}
+
+/// The status as the live page gets it: that of the API, and what is not in the store.
+#[derive(Serialize)]
+struct LiveStatus<'a> {
+    #[serde(flatten)]
+    status: Status<'a>,
+    /// Seconds after which `data_as_of` is too old.
+    stale_after: f64,
+    process: Process,
 }
 
 /// What all feeds share of one look at the store.
@@ -58,15 +84,32 @@ struct Look {
 }
 
 impl Hub {
-    /// With nobody reading yet.
+    /// With nobody reading yet. The processors flush every `flush_interval`, wherever they run.
     pub(super) fn new(
         store: Arc<dyn CounterStore>,
         counters: Arc<Counters>,
         topic: String,
         metrics: Arc<Metrics>,
+        readiness: Arc<Readiness>,
+        flush_interval: Duration,
     ) -> Hub {
         let (feeds, wanted, shutdown) = (Mutex::default(), Notify::new(), Shutdown::new());
-        Hub { store, counters, topic, metrics, feeds, wanted, shutdown, interval: INTERVAL }
+        let stale_after = HAND_OVER + flush_interval * MISSED_FLUSHES;
+        let (places, interval, patience) = (Semaphore::new(AT_A_TIME), INTERVAL, PATIENCE);
+        Hub {
+            store,
+            counters,
+            topic,
+            metrics,
+            readiness,
+            stale_after,
+            feeds,
+            wanted,
+            shutdown,
+            places,
+            interval,
+            patience,
+        }
     }
 
     /// The stream of a counter and one of its windows, both by place, for a reader that saw everything up to
@@ -95,35 +138,37 @@ impl Hub {
     async fn serve(&self) {
         let mut ticks = tokio::time::interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // A round lasts as long as its slowest feed. The next ones have no turn for that feed.
+        let mut rounds = FuturesUnordered::new();
         loop {
-            let only_new = tokio::select! {
-                _ = ticks.tick() => false,
-                () = self.wanted.notified() => true,
-            };
-            self.round(only_new).await;
+            tokio::select! {
+                _ = ticks.tick() => rounds.push(self.round(false)),
+                () = self.wanted.notified() => rounds.push(self.round(true)),
+                Some(()) = rounds.next() => {}
+            }
         }
     }
 
     /// One look at the store for all feeds that are read, or for those that have nothing to show yet.
     async fn round(&self, only_new: bool) {
-        let now = Instant::now();
-        self.feeds().retain(|_, feed| feed.is_kept(now, LINGER));
-        let wanted = |feed: &Feed| feed.is_read() && !(only_new && feed.has_something());
-        let feeds: Vec<(Place, Arc<Feed>)> =
-            self.feeds().iter().filter(|(_, feed)| wanted(feed)).map(|(place, feed)| (*place, feed.clone())).collect();
-        if feeds.is_empty() {
+        let turns = self.turns(only_new);
+        if turns.is_empty() {
             return;
         }
-        let deadline = now + PATIENCE;
-        match before(deadline, self.look()).await {
+        match self.before_it_is_late(self.look()).await {
             Ok(look) => {
-                // One after the other: the keys of all of them at once might be much to hold.
-                for (place, feed) in &feeds {
-                    self.refresh(*place, feed, &look, deadline).await;
-                }
+                join_all(turns.into_iter().map(|(place, turn)| self.refresh(place, turn, &look))).await;
             }
-            Err(reason) => feeds.iter().for_each(|(_, feed)| feed.trouble(&reason)),
+            Err(reason) => turns.iter().for_each(|(_, turn)| turn.feed().trouble(&reason)),
         }
+    }
+
+    /// A turn for each feed that is to be read, and is not being read.
+    fn turns(&self, only_new: bool) -> Vec<(Place, Turn)> {
+        let (now, mut feeds) = (Instant::now(), self.feeds());
+        feeds.retain(|_, feed| feed.is_kept(now, LINGER));
+        let wanted = feeds.iter().filter(|(_, feed)| feed.is_read() && !(only_new && feed.has_something()));
+        wanted.filter_map(|(place, feed)| Some((*place, Turn::of(feed)?))).collect()
     }
 
     async fn look(&self) -> Result<Look, StoreError> {
@@ -131,30 +176,34 @@ impl Hub {
         // Watermarks before counts, so that no bucket is called final with a count from before that.
         let partitions = Partitions::read(&*self.store, &self.topic).await?;
         let stored = self.store.counters().await?;
-        let status = view::text_of(&Status::of(&self.topic, &partitions, now_ms));
+        let status = view::text_of(&LiveStatus {
+            status: Status::of(&self.topic, &partitions, now_ms),
+            stale_after: self.stale_after.as_secs_f64(),
+            process: Process::of(&self.metrics, &self.readiness),
+        });
         Ok(Look { partitions, status, stored, now_ms })
     }
 
-    async fn refresh(&self, (counter, window): Place, feed: &Feed, look: &Look, deadline: Instant) {
+    async fn refresh(&self, (counter, window): Place, turn: Turn, look: &Look) {
         let Some(counter) = self.counters.iter().nth(counter) else { return };
         let Some(window) = counter.windows().get(window) else { return };
-        let since = since(&look.stored, counter.name());
-        match before(deadline, View::read(&*self.store, counter, window, look, since)).await {
-            Ok(view) => feed.publish(view, look.now_ms),
-            Err(reason) => feed.trouble(&reason),
+        // It is never closed, so it never fails. Waiting for it is not the store's doing and not counted.
+        let _place = self.places.acquire().await;
+        match self.before_it_is_late(View::read(&*self.store, counter, window, look)).await {
+            Ok(view) => turn.feed().publish(view, look.now_ms),
+            Err(reason) => turn.feed().trouble(&reason),
+        }
+    }
+
+    async fn before_it_is_late<T>(&self, reading: impl Future<Output = Result<T, StoreError>>) -> Result<T, String> {
+        match timeout(self.patience, reading).await {
+            Ok(read) => read.map_err(|e| e.to_string()),
+            Err(_) => Err(format!("the store did not answer within {}", humantime::format_duration(self.patience))),
         }
     }
 
     fn feeds(&self) -> MutexGuard<'_, HashMap<Place, Arc<Feed>>> {
         self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-async fn before<T>(deadline: Instant, reading: impl Future<Output = Result<T, StoreError>>) -> Result<T, String> {
-    match timeout_at(deadline, reading).await {
-        Ok(Ok(read)) => Ok(read),
-        Ok(Err(e)) => Err(e.to_string()),
-        Err(_) => Err(format!("the store did not answer within {} s", PATIENCE.as_secs())),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Who may read: a token in the header, or a session that a log-in with the token began.
 //!
 //! Browsers send no header with an EventSource, so the page's log-in gives them a cookie. It holds a random name of a
-//! session that this process remembers, never the token. Whoever sends wrong tokens is slowed down, by address.
+//! session that this process remembers, never the token. Wrong tokens are counted by address, and whoever sends many is
+//! told to wait; the right one always opens, or one reader behind a proxy could lock out all others.
 
 mod limit;
 mod sessions;
@@ -55,35 +56,25 @@ impl Login {
         if self.token.is_none() {
             return Ok(());
         }
-        if let Some(value) = headers.get(AUTHORIZATION) {
-            let (scheme, sent) = value.to_str().ok().and_then(|v| v.split_once(' ')).ok_or(QueryError::Unauthorized)?;
-            return match scheme.eq_ignore_ascii_case("bearer") {
-                true => self.check(sent.trim(), visit),
-                false => Err(QueryError::Unauthorized),
-            };
+        if session_of(headers).is_some_and(|session| self.sessions().knows(session, visit.now_ms)) {
+            return Ok(());
         }
-        match session_of(headers) {
-            Some(session) if self.sessions().knows(session, visit.now_ms) => Ok(()),
-            _ => Err(QueryError::Unauthorized),
-        }
+        bearer_of(headers).map_or(Err(QueryError::Unauthorized), |sent| self.check(sent, visit))
     }
 
-    /// Compares a token. Too many wrong ones from an address, and the next are not even compared.
+    /// Compares a token. The right one is never held back by wrong ones before it.
     fn check(&self, sent: &str, visit: Visit) -> Result<(), QueryError> {
-        let result = |name| self.metrics.logins_total.with_label_values(&[name]).inc();
-        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(wait_s) = wrong.allows(visit.peer, visit.now_ms) {
-            result("limited");
-            return Err(QueryError::TooManyWrongTokens { wait_s });
+        let Some(token) = &self.token else { return Ok(()) };
+        if http::same_secret(token.expose_secret().as_bytes(), sent.as_bytes()) {
+            return Ok(());
         }
-        match &self.token {
-            Some(token) if !http::same_secret(token.expose_secret().as_bytes(), sent.as_bytes()) => {
-                wrong.note(visit.peer, visit.now_ms);
-                result("refused");
-                Err(QueryError::Unauthorized)
-            }
-            _ => Ok(()),
-        }
+        let noted = self.wrong.lock().unwrap_or_else(PoisonError::into_inner).note(visit.peer, visit.now_ms);
+        let (result, refused) = match noted {
+            Ok(()) => ("refused", QueryError::Unauthorized),
+            Err(wait_s) => ("limited", QueryError::TooManyWrongTokens { wait_s }),
+        };
+        self.metrics.logins_total.with_label_values(&[result]).inc();
+        Err(refused)
     }
 
     /// The form, for somebody who wanted the page with the query in `uri`'s `next`.
@@ -94,13 +85,15 @@ impl Login {
         form(StatusCode::OK, &field(uri.query().unwrap_or_default(), "next"), None)
     }
 
-    /// Takes a filled-in form.
+    /// Takes a filled-in form, once it is known that no other site sent it.
     pub(super) fn log_in(&self, body: &[u8], headers: &HeaderMap, visit: Visit) -> Response<Body> {
         let body = String::from_utf8_lossy(body);
         let (token, next) = (field(&body, "token"), field(&body, "next"));
         if let Err(refused) = self.check(&token, visit) {
             let words = match refused {
-                QueryError::TooManyWrongTokens { .. } => "Too many wrong tokens came from your address. Wait a minute.",
+                QueryError::TooManyWrongTokens { .. } => {
+                    "This is not the token, as many before it were not. Wait a minute."
+                }
                 _ => "This is not the token.",
             };
             let mut response = form(refused.status(), &next, Some(words));
@@ -162,6 +155,12 @@ fn form(status: StatusCode, next: &str, refused: Option<&'static str>) -> Respon
     http::text(status, "text/html; charset=utf-8", html.replace("<!-- next -->", &escaped(next)))
 }
 
+/// Whether the page of another site sent a form. A browser says so where the connection can be trusted; what says
+/// nothing is a program, or comes to an address where nothing is gained: a wrong token locks nobody out.
+pub(super) fn is_of_another_site(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none")
+}
+
 /// Text as the value of an attribute in quotes.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;").replace('>', "&gt;")
@@ -171,6 +170,13 @@ fn escaped(text: &str) -> String {
 fn field(form: &str, name: &str) -> String {
     let value = form.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
     value.and_then(|value| decode(value).ok()).unwrap_or_default()
+}
+
+/// The token that a program sends. Other schemes are not meant for us: a proxy in front may have asked for a password.
+pub(super) fn bearer_of(headers: &HeaderMap) -> Option<&str> {
+    let sent = headers.get_all(AUTHORIZATION).iter().filter_map(|value| value.to_str().ok()?.split_once(' '));
+    let mut bearers = sent.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    bearers.next().map(|(_, token)| token.trim())
 }
 
 fn session_of(headers: &HeaderMap) -> Option<&str> {

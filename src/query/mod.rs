@@ -6,11 +6,13 @@
 
 mod assets;
 mod buckets;
+mod budget;
 mod config;
 mod cors;
 mod counters;
 mod error;
 mod handler;
+mod hosts;
 mod live;
 mod login;
 mod monitor;
@@ -24,8 +26,10 @@ mod time;
 #[cfg(test)]
 mod fake;
 
-pub use config::Config;
-pub use error::QueryError;
+pub use config::{Config, SHORT_TOKEN};
+pub use error::Misconfigured;
+use error::QueryError;
 pub use handler::Query;
 pub use partitions::Partitions;
 pub use remote_read::SERIES;
+pub use time::time_ms;

@@ -35,15 +35,40 @@ impl Partitions {
         watermarks?.into_iter().min()
     }
 
-    /// Whether records of this range, in unix seconds, may be among those that were lost.
-    pub(super) fn is_incomplete(&self, start: i64, end: i64) -> bool {
-        let lost = self.0.iter().flatten().filter_map(|row| row.lost_ms);
-        lost.into_iter().any(|(from, until)| start.saturating_mul(1_000) <= until && from < end.saturating_mul(1_000))
+    /// What is known of the windows of a counter that counts since then, in unix seconds.
+    pub(super) fn coverage(&self, since: Option<i64>) -> Coverage {
+        let lost_ms = self.0.iter().flatten().filter_map(|row| row.lost_ms).collect();
+        Coverage { complete_until_ms: self.complete_until_ms(), since, lost_ms }
     }
 
     /// When the partition that was written the longest ago was written, in ms.
     pub(super) fn data_as_of_ms(&self) -> Option<i64> {
         self.0.iter().flatten().map(|row| row.updated_at_ms).min()
+    }
+}
+
+/// How much of a counter's windows was counted. Known before their counts are read, so that none is called final with a
+/// count from before that.
+#[derive(Debug)]
+pub(super) struct Coverage {
+    complete_until_ms: Option<i64>,
+    /// A counter that the store does not know never counted anything.
+    since: Option<i64>,
+    /// The times of records that were lost, from and until.
+    lost_ms: Vec<(i64, i64)>,
+}
+
+impl Coverage {
+    /// Whether every event is in of a window that ends then, in unix seconds.
+    pub(super) fn is_final(&self, end: i64) -> bool {
+        self.complete_until_ms.is_some_and(|until| end.saturating_mul(1_000) <= until)
+    }
+
+    /// Whether the counter did not exist for all of a window, in unix seconds, or records of it may be lost.
+    pub(super) fn is_partial(&self, start: i64, end: i64) -> bool {
+        let (start_ms, end_ms) = (start.saturating_mul(1_000), end.saturating_mul(1_000));
+        let is_lost = |(from, until): &(i64, i64)| start_ms <= *until && *from < end_ms;
+        self.since.is_none_or(|since| start < since) || self.lost_ms.iter().any(is_lost)
     }
 }
 
@@ -73,6 +98,20 @@ mod tests {
         assert_eq!((gap.complete_until_ms(), gap.data_as_of_ms()), (None, Some(8_000)));
         fake.put(1, row(3, 6_000, 9_000));
         assert_eq!(read(&fake).await.complete_until_ms(), Some(4_000));
+    }
+
+    #[test]
+    fn a_window_is_partial_where_anything_of_it_may_be_missing() {
+        let mut lost = row(2, 30_000, 1);
+        lost.lost_ms = Some((12_000, 19_999));
+        let partitions = Partitions(vec![Some(row(2, 30_000, 1)), Some(lost)]);
+        let coverage = partitions.coverage(Some(5));
+        let partial = [(0, 5), (5, 10), (5, 12), (5, 13), (12, 13), (19, 20), (20, 30)];
+        let partial = partial.map(|(start, end)| coverage.is_partial(start, end));
+        assert_eq!(partial, [true, false, false, true, true, true, false]);
+        assert!(coverage.is_final(30) && !coverage.is_final(31));
+        assert!(partitions.coverage(None).is_partial(20, 30));
+        assert!(!Partitions(vec![None]).coverage(Some(0)).is_final(i64::MIN));
     }
 
     #[tokio::test]

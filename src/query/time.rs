@@ -47,6 +47,11 @@ fn parse(parameter: &'static str, text: &str, now_ms: i64) -> Result<f64, QueryE
     Ok(time)
 }
 
+/// A point in time as the API takes it, in ms: unix seconds, RFC 3339, `now`, or how long ago, like `-15m`.
+pub fn time_ms(text: &str, now_ms: i64) -> Option<i64> {
+    point(text, now_ms).filter(|time| (-LATEST_S..LATEST_S).contains(time)).map(|time| (time * 1_000.0).round() as i64)
+}
+
 fn point(text: &str, now_ms: i64) -> Option<f64> {
     if text == "now" {
         return Some(seconds(now_ms));
@@ -86,6 +91,17 @@ mod tests {
         assert_eq!(range(Some("-1h 30m"), Some("now")).0, 1_759_994_600);
         assert_eq!(range(Some("0"), Some("1760000000")), (0, 1_760_000_000));
         assert_eq!(range(Some("-1.5"), Some("0.000001")), (-2, 1));
+    }
+
+    #[test]
+    fn the_commands_take_the_same_forms() {
+        for (text, ms) in [("1759999400.25", 1_759_999_400_250), ("-10m", NOW_MS - 600_000), ("now", NOW_MS)] {
+            assert_eq!(time_ms(text, NOW_MS), Some(ms));
+        }
+        assert_eq!(time_ms("2025-10-09T10:43:20.123+02:00", NOW_MS), Some(1_759_999_400_123));
+        for wrong in ["", "yesterday", "1760000000000", "--5m"] {
+            assert_eq!(time_ms(wrong, NOW_MS), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ const CELLS: &[f64] = &[1.0, 10.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0, 30_
 
 const CODES: &[&str] = &["202", "204", "400", "401", "403", "404", "405", "408", "413", "415", "429", "500", "503"];
 const QUERY_CODES: &[&str] =
-    &["200", "204", "303", "304", "400", "401", "404", "405", "408", "413", "415", "429", "500", "503"];
+    &["200", "204", "303", "304", "400", "401", "403", "404", "405", "408", "413", "415", "421", "429", "500", "503"];
 const RESULTS: &[&str] = &["accepted", "rejected", "failed"];
 const OUTCOMES: &[&str] = &["counted", "duplicate", "filtered", "expired", "dead_lettered"];
 
@@ -137,7 +137,8 @@ catalogue! {
     flush_conflicts_total: IntCounter,
     /// Flushes that failed and are tried again.
     flush_failures_total: IntCounter,
-    /// When a flush last succeeded, in unix seconds.
+    /// When the store last applied a flush of this process and refused none, in unix seconds; 0 before the first. Each
+    /// partition is flushed every interval, at rest too, so with partitions it only stands still when flushing does.
     last_flush_timestamp_seconds: Gauge,
     /// Seconds from the receipt of an event until it is visible in the store; the oldest event of each flush.
     freshness_seconds: Histogram(FRESHNESS_SECONDS),
@@ -166,8 +167,8 @@ catalogue! {
     live_streams: IntGauge,
     /// Times that a live page read too slowly, and got a new snapshot for what it had missed.
     live_slow_readers_total: IntCounter,
-    /// Tokens that readers sent, by what came of it: a log-in that succeeded, a wrong token, or one that was not
-    /// looked at because too many before it were wrong.
+    /// Tokens that readers sent, by what came of it: a log-in that succeeded, a wrong token, or a wrong one after too
+    /// many others of its address.
     logins_total: IntCounterVec("result", &["accepted", "refused", "limited"]),
     /// Messages that a worker is done with, by consumer group and by what came of them: handled, duplicate (its event
     /// was handled before), skipped (nobody wants it) or dead_lettered.

@@ -29,6 +29,7 @@ const ROOM: Duration = Duration::from_millis(20);
 const ROOM_LOOK: Duration = Duration::from_millis(1);
 /// How long the last commit of a partition may take before it is given up without.
 const LAST_COMMIT: Duration = Duration::from_secs(3);
+const COMMIT_AGAIN: Duration = Duration::from_millis(100);
 /// How often the group's lag is looked up.
 const LAG: Duration = Duration::from_secs(5);
 
@@ -61,6 +62,10 @@ struct Running {
 }
 
 impl Running {
+    fn has_any(&self) -> bool {
+        self.progress.messages.load(Ordering::Relaxed) > 0
+    }
+
     fn is_full(&self, share: usize, config: &super::Config) -> bool {
         self.progress.messages.load(Ordering::Relaxed) * share > config.max_in_flight
             || self.progress.bytes.load(Ordering::Relaxed) * share > config.max_in_flight_bytes
@@ -258,7 +263,8 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    /// Pauses the partitions that have too much in flight, and all while the circuit breaker is open.
+    /// Pauses the partitions that have too much in flight; while the circuit breaker is open, all that have anything: one
+    /// with nothing has to read on, for its messages may be the only ones that can probe.
     fn hold_back(&mut self) {
         let begun = Instant::now();
         while begun.elapsed() < ROOM && self.some_is_full() {
@@ -271,7 +277,8 @@ impl<H: Handler> Poller<H> {
         for (id, assigned) in &mut self.assigned {
             let Some(running) = &mut assigned.running else { continue };
             // Half of it has to be done before it goes on, or every few messages would pause it again.
-            let wanted = is_open || running.is_full(if running.is_paused { 2 } else { 1 }, config);
+            let wanted =
+                (is_open && running.has_any()) || running.is_full(if running.is_paused { 2 } else { 1 }, config);
             if wanted != running.is_paused {
                 running.is_paused = wanted;
                 if wanted { pause.push(*id) } else { resume.push(*id) }
@@ -337,12 +344,21 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    /// Lets all handlers end, commits what they finished and leaves the group.
+    /// Lets all handlers end, commits what they finished and leaves the group. Until then it polls: the group may be in a
+    /// rebalance, and would take no commit from a member that does not answer.
     fn finish(mut self) {
         let all: Vec<i32> = self.assigned.keys().copied().collect();
         self.leave(all);
-        let leaving = std::mem::take(&mut self.leaving);
-        self.runtime.block_on(join_all(leaving));
+        while self.leaving.iter().any(|task| !task.is_finished()) {
+            for notice in self.read() {
+                match notice {
+                    Notice::Revoked(partitions) => self.leave(partitions),
+                    Notice::Lost(partitions) => self.release(&partitions),
+                    // What comes now is for the others.
+                    Notice::Assigned(_) | Notice::OutOfRange(_) | Notice::Failed(_) | Notice::Fatal(_) => {}
+                }
+            }
+        }
         self.consumer.close();
     }
 }
@@ -356,12 +372,22 @@ async fn settle(running: Vec<(i32, Running)>, consumer: Arc<dyn Consumer>, group
         ending.push(async move { Some((id, task.await.ok()?)) });
     }
     let positions: Vec<(i32, i64)> = join_all(ending).await.into_iter().flatten().collect();
-    let committing = tokio::task::spawn_blocking(move || consumer.commit_now(&positions));
-    match tokio::time::timeout(LAST_COMMIT, committing).await {
-        Ok(Ok(Ok(()))) => {}
-        Ok(Ok(Err(error))) => {
-            tracing::warn!(group, %error, "the last positions are not committed: their messages are handled again");
+    let mut last = None;
+    let committed = tokio::time::timeout(LAST_COMMIT, async {
+        while let Err(error) = commit_now(&consumer, &positions).await {
+            last = Some(error);
+            // A rebalance refuses it until this member has answered.
+            tokio::time::sleep(COMMIT_AGAIN).await;
         }
-        _ => tracing::warn!(group, "the last positions were not committed in time: their messages are handled again"),
+    });
+    if committed.await.is_err() {
+        let error = last.unwrap_or_else(|| "no answer".to_owned());
+        tracing::warn!(group, error, "the last positions are not committed: their messages are handled again");
     }
+}
+
+async fn commit_now(consumer: &Arc<dyn Consumer>, positions: &[(i32, i64)]) -> Result<(), String> {
+    let (consumer, positions) = (consumer.clone(), positions.to_vec());
+    let committing = tokio::task::spawn_blocking(move || consumer.commit_now(&positions));
+    committing.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }

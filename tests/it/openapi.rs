@@ -2,16 +2,23 @@
 //! must have a status, headers and a body that the document gives it.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use streamgauge::telemetry::Role;
+
 use crate::support::app::Running;
 use crate::support::doors::Reply;
-use crate::support::{Settings, now_ms};
+use crate::support::{self, Redis, Settings, now_ms, unique};
 
 const CASES: u32 = 600;
 const TOKEN: &str = "read-all-of-it";
@@ -46,6 +53,11 @@ struct Document {
 }
 
 impl Document {
+    async fn of(gauge: &Running) -> Document {
+        let request = gauge.http().get(gauge.query_url("/openapi.json")).bearer_auth(TOKEN);
+        Document { json: gauge.send(request).await.expect(200) }
+    }
+
     fn paths(&self) -> Vec<String> {
         self.json["paths"].as_object().unwrap().keys().cloned().collect()
     }
@@ -189,8 +201,15 @@ fn headers() -> impl Strategy<Value = (Vec<(&'static str, String)>, bool)> {
     let accept =
         prop::sample::select(vec!["", "*/*", "text/csv", "application/json", "text/csv;q=0.3, */*;q=0.1", ";;,q=x"]);
     let tag = prop::sample::select(vec!["", "*", "W/\"0\"", "\"", "a, b"]);
-    (token, accept, tag).prop_map(|((token, valid), accept, tag)| {
-        let mut headers = Vec::new();
+    // Of a remote read; elsewhere it means nothing, and is a mistake all the same.
+    let sent = prop_oneof![
+        5 => Just(("", true)),
+        5 => Just(("application/x-protobuf", true)),
+        1 => prop::sample::select(vec!["application/json", "application/x-protobufs", "?"]).prop_map(|sent| (sent, false)),
+    ];
+    (token, accept, tag, sent).prop_map(|((token, known), accept, tag, (sent, right))| {
+        let valid = known && right;
+        let mut headers = vec![("content-type", sent.to_owned())];
         headers.extend(token.map(|token| ("authorization", token)));
         headers.extend([("accept", accept.to_owned()), ("if-none-match", tag.to_owned())]);
         headers.retain(|(_, value)| !value.is_empty());
@@ -217,8 +236,10 @@ fn asked(document: &Document) -> impl Strategy<Value = Asked> + use<> {
             let item = &document.json["paths"][&path];
             let operation = &item[method.to_lowercase()];
             let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
-            // What is documented is asked for much more often than what is not.
-            let weight = if operation.is_null() { 1 } else { 4 + 12 * u32::from(!parameters.is_empty()) };
+            // What is documented is asked for much more often than what is not, and most often what has most to it.
+            let (has_parameters, has_body) = (!parameters.is_empty(), !operation["requestBody"].is_null());
+            let weight = 4 + 12 * u32::from(has_parameters) + 28 * u32::from(has_body);
+            let weight = if operation.is_null() { 1 } else { weight };
             let path = path.clone();
             let name = prop_oneof![
                 8 => prop::sample::select(vec!["views", "plain"]).prop_map(|name| (name.to_owned(), true)),
@@ -274,8 +295,7 @@ async fn start(dir: &std::path::Path) -> Running {
 async fn every_answer_is_one_that_the_document_gives() {
     let dir = tempfile::tempdir().unwrap();
     let gauge = start(dir.path()).await;
-    let request = gauge.http().get(gauge.query_url("/openapi.json")).bearer_auth(TOKEN);
-    let document = Document { json: gauge.send(request).await.expect(200) };
+    let document = Document::of(&gauge).await;
     assert_eq!(document.json["openapi"], "3.1.0");
 
     let mut seen: HashMap<(String, &str, u16), u32> = HashMap::new();
@@ -303,14 +323,84 @@ async fn every_answer_is_one_that_the_document_gives() {
         ("/api/v1/counters/{name}", 401),
         ("/api/v1/counters/{name}", 404),
         ("/api/v1/status", 200),
+        ("/api/v1/live", 200),
+        ("/api/v1/live", 400),
+        ("/api/v1/live", 401),
+        ("/api/v1/live", 404),
+        ("/api/v1/live", 405),
         ("/api/v1/prometheus/read", 200),
         ("/api/v1/prometheus/read", 400),
         ("/api/v1/prometheus/read", 413),
+        ("/api/v1/prometheus/read", 415),
         ("/openapi.json", 405),
     ] {
         assert!(of(path, status) > 0, "{path} was never answered with {status}: {seen:?}");
     }
     too_many_wrong_tokens(&gauge, &document).await;
+    gauge.stop().await;
+}
+
+/// A request that nothing is wrong with, for what the document says is answered with this status.
+fn plain(path: &str, method: &'static str) -> Asked {
+    let query = if path == "/api/v1/live" { vec![("counter".to_owned(), "page_views".to_owned())] } else { Vec::new() };
+    let headers = vec![("authorization", format!("Bearer {TOKEN}"))];
+    let body = if method == "POST" { selector() } else { Vec::new() };
+    Asked { path: path.to_owned(), method, query, name: "page_views".to_owned(), headers, body, valid: false }
+}
+
+/// A remote read that has to look at the store: the totals of the last hour.
+fn selector() -> Vec<u8> {
+    let varint = |value: i64| {
+        let mut bytes = Vec::new();
+        prost::encoding::encode_varint(value as u64, &mut bytes);
+        bytes
+    };
+    let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, bytes.len() as u8], bytes].concat();
+    let now = now_ms();
+    let matcher = [field(2, b"__name__"), field(3, b"streamgauge_window_total")].concat();
+    let query = [vec![1 << 3], varint(now - 3_600_000), vec![2 << 3], varint(now), field(3, &matcher)].concat();
+    snap::raw::Encoder::new().compress_vec(&field(1, &query)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_away_is_answered_as_documented() {
+    let (kafka, redis) = (support::kafka().await, Redis::start().await);
+    let settings = Settings::kafka(kafka, &redis, &unique("document"), &unique("document")).with("query.token", TOKEN);
+    let gauge = Running::start_roles(&settings, &[Role::Query]).await;
+    gauge.until_ready().await;
+    let document = Document::of(&gauge).await;
+    redis.kill();
+    gauge.until_admin("/readyz/query", 503).await;
+    let mut away = Vec::new();
+    for path in document.paths() {
+        for method in METHODS {
+            let asked = plain(&path, method);
+            if document.operation(&asked).is_null() {
+                continue;
+            }
+            let reply = send(&gauge, &asked).await;
+            document.allows(&asked, &reply).unwrap_or_else(|why| panic!("{method} {path}: {why}"));
+            let is_documented = !document.operation(&asked)["responses"]["503"].is_null();
+            assert_eq!(reply.status == 503, is_documented, "{method} {path}: {}", reply.status);
+            away.extend(is_documented.then_some(path.clone()));
+        }
+    }
+    assert_eq!(away.len(), 7, "{away:?}");
+    gauge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_does_not_come_is_answered_as_documented() {
+    let dir = tempfile::tempdir().unwrap();
+    let gauge = start(dir.path()).await;
+    let document = Document::of(&gauge).await;
+    let asked = plain("/api/v1/prometheus/read", "POST");
+    let begin = Ok::<_, Infallible>(Frame::data(Bytes::from(asked.body.clone())));
+    let unfinished = StreamBody::new(stream::iter([begin]).chain(stream::pending()));
+    let request = gauge.http().post(gauge.query_url(&asked.target())).bearer_auth(TOKEN);
+    let reply = gauge.send(request.body(reqwest::Body::wrap(unfinished))).await;
+    assert_eq!(reply.status, 408, "{}", reply.text());
+    document.allows(&asked, &reply).unwrap_or_else(|why| panic!("{why}"));
     gauge.stop().await;
 }
 

@@ -1,8 +1,12 @@
 //! The live page: served so that a browser runs nothing but it, and true in a real one.
 
+mod access;
+mod asking;
+mod hops;
 mod login;
 mod looks;
 mod outage;
+mod trouble;
 
 use serde_json::json;
 

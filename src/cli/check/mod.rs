@@ -8,6 +8,7 @@ mod topic;
 use super::ConfigFile;
 use crate::config::{Config, ConfigError};
 use crate::log;
+use crate::query::SHORT_TOKEN;
 use std::fmt::Display;
 use std::future::Future;
 use std::io::ErrorKind;
@@ -92,8 +93,10 @@ fn addresses(config: &Config, findings: &mut Findings) {
     for (key, address) in listeners {
         address_free(key, address, findings);
     }
-    if let Err(error) = config.query.check_token() {
-        findings.wrong(error);
+    match config.query.has_short_token() {
+        Err(error) => findings.wrong(error),
+        Ok(true) => findings.doubtful(SHORT_TOKEN),
+        Ok(false) => {}
     }
 }
 

@@ -1,9 +1,12 @@
 //! The log as a table of the embedded file: one partition, one consumer at a time.
 
 mod consumer;
+mod letters;
 mod schema;
 #[cfg(test)]
 mod tests;
+
+pub use letters::{extent, letters};
 
 use super::{Consumer, DeadLetter, EventLog, KeptRecord, LogError, LogRecord, NewRecord, Stored};
 use crate::embedded::{Config, EmbeddedFile, open_read_only, used_bytes};

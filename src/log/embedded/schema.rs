@@ -141,7 +141,7 @@ pub(super) fn first_after(connection: &Connection, time_ms: i64) -> Result<Optio
     statement.query_row([time_ms], |row| row.get(0))
 }
 
-fn bytes(value: ValueRef<'_>) -> Option<&[u8]> {
+pub(super) fn bytes(value: ValueRef<'_>) -> Option<&[u8]> {
     match value {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(bytes),
         _ => None,

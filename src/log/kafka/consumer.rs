@@ -12,6 +12,7 @@ use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -296,8 +297,14 @@ pub(super) fn record<'a>(message: &'a BorrowedMessage<'a>) -> LogRecord<'a> {
 
 impl Headers for BorrowedMessage<'_> {
     fn each(&self, with: &mut dyn FnMut(&str, Option<&[u8]>)) {
-        let headers = rdkafka::Message::headers(self).into_iter();
-        headers.flat_map(|headers| headers.iter()).for_each(|header| with(header.key, header.value));
+        let Some(headers) = rdkafka::Message::headers(self) else { return };
+        for index in 0..headers.count() {
+            // The client panics over a name that is not UTF-8, which anybody can write. Such a header is left out.
+            let read = catch_unwind(AssertUnwindSafe(|| headers.try_get(index)));
+            if let Ok(Some(header)) = read {
+                with(header.key, header.value);
+            }
+        }
     }
 }
 

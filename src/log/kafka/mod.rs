@@ -2,11 +2,15 @@
 
 mod consumer;
 mod context;
+mod copies;
+mod letters;
 mod members;
 mod producer;
 mod scan;
 mod topics;
 
+pub use copies::{KafkaCopies, OnItsWay, RecordCopy};
+pub use letters::{delete_below, letters};
 pub use scan::scan;
 
 use super::dead_letter::{self, Cut, KEEP, Origin};

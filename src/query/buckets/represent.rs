@@ -6,19 +6,10 @@ use crate::http::{self, Body};
 use ahash::RandomState;
 use hyper::header::{ACCEPT, CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, VARY};
 use hyper::{Response, StatusCode};
-use serde::Serialize;
 
 /// Seeds of a tag: the same in every process, so that a client may ask another one.
 const SEEDS: [RandomState; 2] =
     [RandomState::with_seeds(0x5347, 0x6261, 0x7567, 0x6531), RandomState::with_seeds(0x5347, 0x6261, 0x7567, 0x6532)];
-
-/// What a tag stands for: all of an answer but how fresh it is, which changes every second.
-#[derive(Serialize)]
-struct Tagged<'a> {
-    counter: &'a str,
-    window: &'a str,
-    buckets: &'a [super::Bucket],
-}
 
 impl Answer<'_> {
     /// The answer in the form that the client prefers, or 304 when it has it.
@@ -27,7 +18,10 @@ impl Answer<'_> {
         let tag = self.settled.then(|| self.tag(as_csv)).flatten();
         let mut response = match &tag {
             Some(tag) if has(asked, tag) => not_modified(),
-            _ if as_csv => http::text(StatusCode::OK, "text/csv; charset=utf-8; header=present", csv(self)),
+            _ if as_csv => {
+                let table = csv(self).into_bytes().into_boxed_slice();
+                http::text(StatusCode::OK, "text/csv; charset=utf-8; header=present", table)
+            }
             _ => http::json(StatusCode::OK, self),
         };
         response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
@@ -39,11 +33,10 @@ impl Answer<'_> {
         response
     }
 
-    /// A weak tag: what it stands for is the same, down to the counts, while `data_as_of` may differ.
+    /// A weak tag: it stands for all of an answer but how fresh it is, which changes every second.
     fn tag(&self, as_csv: bool) -> Option<HeaderValue> {
-        let tagged = Tagged { counter: self.counter, window: self.window, buckets: &self.buckets };
-        let text = serde_json::to_string(&tagged).ok()?;
-        let [a, b] = SEEDS.map(|seeds| seeds.hash_one((as_csv, &text)));
+        let tagged = (as_csv, self.counter, self.window, &self.buckets);
+        let [a, b] = SEEDS.map(|seeds| seeds.hash_one(tagged));
         HeaderValue::try_from(format!("W/\"{a:016x}{b:016x}\"")).ok()
     }
 }

@@ -18,7 +18,8 @@ fn counters() -> Counters {
 async fn ask(fake: &Fake, name: &str, query: &str) -> Result<Value, QueryError> {
     let (counters, params) = (counters(), Params::parse(Some(query), PARAMETERS)?);
     let question = Question::parse(&counters, name, &params, NOW_MS)?;
-    question.cost(fake).await?;
+    question.least()?;
+    question.price(fake).await?;
     Ok(serde_json::to_value(question.answer(fake, "t").await?).unwrap())
 }
 

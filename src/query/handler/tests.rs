@@ -3,6 +3,7 @@ use crate::counter::default_specs;
 use crate::query::fake::Fake;
 use crate::telemetry::Role;
 use http_body_util::BodyExt;
+use hyper::header::AUTHORIZATION;
 use serde_json::Value;
 use std::sync::atomic::Ordering;
 
@@ -14,7 +15,7 @@ fn query(toml: &str, store: &Arc<Fake>) -> Query {
     let metrics = Arc::new(Metrics::new().unwrap());
     let readiness = Arc::new(Readiness::new(&[Role::Query]));
     let store = Arc::clone(store) as Arc<dyn CounterStore>;
-    Query::new(toml::from_str(toml).unwrap(), store, counters, "t", metrics, readiness).unwrap()
+    Query::new(toml::from_str(toml).unwrap(), store, counters, "t", metrics, readiness, Duration::from_secs(2)).unwrap()
 }
 
 fn open() -> Query {
@@ -136,8 +137,21 @@ async fn with_a_token_the_page_leads_to_the_form_and_only_that_is_told() {
         assert_eq!(get(&query, uri).await.status(), StatusCode::OK, "{uri}");
     }
     assert_eq!(send(&query, Method::GET, "/", Some("Bearer wrong")).await.status(), StatusCode::UNAUTHORIZED);
+    let asked_by_a_proxy = send(&query, Method::GET, "/", Some("Basic cHJveHk6cGFzc3dvcmQ=")).await;
+    assert_eq!(asked_by_a_proxy.status(), StatusCode::SEE_OTHER);
     assert_eq!(send(&query, Method::GET, "/", Some("Bearer s3cret")).await.status(), StatusCode::OK);
     assert_eq!(get(&query, "/logout").await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_form_that_another_site_sends_is_not_even_read() {
+    let query = query(r#"token = "s3cret""#, &Arc::new(Fake::default()));
+    for (site, status) in [("cross-site", 403), ("same-site", 403), ("same-origin", 401), ("none", 401)] {
+        let answer = ask(&query, Method::POST, "/login", &[("sec-fetch-site", site)]).await;
+        assert_eq!(answer.status().as_u16(), status, "{site}");
+        assert!(!answer.headers().contains_key("set-cookie"));
+    }
+    assert_eq!(query.metrics.logins_total.with_label_values(&["refused"]).get(), 2);
 }
 
 #[tokio::test]
@@ -159,7 +173,7 @@ async fn questions_give_back_what_they_were_lent() {
     for _ in 0..3 {
         get(&query, "/api/v1/counters/clicks").await;
     }
-    assert_eq!(query.reading.available_permits(), CELLS_IN_FLIGHT as usize);
+    assert!(query.budget.is_whole());
 }
 
 async fn ask(query: &Query, method: Method, uri: &str, headers: &[(&str, &str)]) -> Response<Body> {
@@ -229,6 +243,28 @@ async fn only_configured_origins_may_read_and_never_with_cookies() {
     assert_eq!(ask(&closed, Method::OPTIONS, uri, &[own, preflight]).await.status(), StatusCode::METHOD_NOT_ALLOWED);
     let read = ask(&closed, Method::GET, uri, &[own]).await;
     assert!(!read.headers().contains_key("access-control-allow-origin") && !read.headers().contains_key("vary"));
+}
+
+#[tokio::test]
+async fn a_name_of_another_site_is_told_nothing_on_any_path() {
+    let query = open();
+    for uri in ["/", "/assets/app.js", "/openapi.json", "/api/v1/status", "/api/v1/live?counter=clicks", "/nowhere"] {
+        let answer = ask(&query, Method::GET, uri, &[("host", "evil.example:8080")]).await;
+        assert_eq!(answer.status(), StatusCode::MISDIRECTED_REQUEST, "{uri}");
+        let error = body(answer).await["error"].as_str().unwrap().to_owned();
+        assert!(error.contains("`evil.example`") && error.contains("query.allowed_hosts"), "{error}");
+    }
+    assert_eq!(ask(&query, Method::GET, "/", &[("host", "localhost:8080")]).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn whoever_is_lost_is_told_every_path_of_the_document() {
+    let query = open();
+    let document = body(get(&query, "/openapi.json").await).await;
+    let hint = body(get(&query, "/api/v1").await).await["error"].as_str().unwrap().to_owned();
+    for path in document["paths"].as_object().unwrap().keys() {
+        assert!(hint.contains(&path.replace("{name}", "NAME")), "{path} is not in: {hint}");
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@ use super::view::{View, text_of};
 use bytes::Bytes;
 use serde_json::json;
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast::{Receiver, Sender};
 use tokio::time::Instant;
@@ -18,6 +19,28 @@ pub(super) struct Feed {
     epoch: String,
     updates: Sender<Bytes>,
     state: Mutex<State>,
+    is_being_read: AtomicBool,
+}
+
+/// Leave to read the store for a feed, which nobody else has as long as it lives.
+pub(super) struct Turn(Arc<Feed>);
+
+impl Turn {
+    /// `None` while somebody else has it.
+    pub(super) fn of(feed: &Arc<Feed>) -> Option<Turn> {
+        let was_read = feed.is_being_read.swap(true, Ordering::Relaxed);
+        (!was_read).then(|| Turn(Arc::clone(feed)))
+    }
+
+    pub(super) fn feed(&self) -> &Feed {
+        &self.0
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.is_being_read.store(false, Ordering::Relaxed);
+    }
 }
 
 #[derive(Default)]
@@ -39,7 +62,7 @@ struct Shown {
 impl Default for Feed {
     fn default() -> Feed {
         let epoch = format!("{:016x}", rand::random::<u64>());
-        Feed { epoch, updates: Sender::new(QUEUE), state: Mutex::default() }
+        Feed { epoch, updates: Sender::new(QUEUE), state: Mutex::default(), is_being_read: AtomicBool::new(false) }
     }
 }
 

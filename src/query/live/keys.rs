@@ -1,5 +1,5 @@
 use crate::counter::Counter;
-use crate::query::buckets::Bucket;
+use crate::query::buckets::{Bucket, highest};
 use crate::store::{CounterStore, Keys, Read, StoreError};
 use crate::window::Window;
 use serde::Serialize;
@@ -49,15 +49,7 @@ pub(super) async fn read(
     let mut read = store.read(&Read { counter: name, window: label, starts, keys: Keys::All }).await?;
     let Some(now) = read.pop() else { return Ok(None) };
     let previous: HashMap<String, u64> = read.pop().map(|bucket| bucket.keys.into_iter().collect()).unwrap_or_default();
-    let mut keys = now.keys;
-    let distinct = keys.len();
-    let order = |a: &(String, u64), b: &(String, u64)| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0));
-    if keys.len() > TOP {
-        // Only the top is worth sorting.
-        keys.select_nth_unstable_by(TOP, order);
-        keys.truncate(TOP);
-    }
-    keys.sort_unstable_by(order);
+    let (distinct, keys) = (now.keys.len(), highest(now.keys, TOP));
     let of_before = |key: &String| previous.get(key).copied().unwrap_or(0);
     Ok(Some(TopKeys {
         start: buckets[at].start,

@@ -1,6 +1,7 @@
 use super::*;
 use crate::counter::default_specs;
 use crate::query::fake::{Fake, row};
+use crate::telemetry::Role;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -14,7 +15,8 @@ const SOON: Duration = Duration::from_secs(20);
 fn hub(store: &Arc<Fake>) -> Arc<Hub> {
     let counters = Arc::new(Counters::new(default_specs()).unwrap());
     let metrics = Arc::new(Metrics::new().unwrap());
-    let mut hub = Hub::new(Arc::clone(store) as Arc<dyn CounterStore>, counters, "t".to_owned(), metrics);
+    let (store, readiness) = (Arc::clone(store) as Arc<dyn CounterStore>, Arc::new(Readiness::new(&Role::ALL)));
+    let mut hub = Hub::new(store, counters, "t".to_owned(), metrics, readiness, Duration::from_secs(2));
     hub.interval = Duration::from_millis(30);
     Arc::new(hub)
 }
@@ -71,6 +73,10 @@ async fn a_reader_gets_everything_and_then_what_changes() {
     assert!(all["buckets"].as_array().unwrap().len() >= 180);
     assert_eq!(all["keys"]["keys"][0]["key"], "/a");
     assert_eq!(all["status"]["partitions"][0]["partition"], 0);
+    assert_eq!(
+        (&all["status"]["stale_after"], &all["status"]["process"]["ingest"]["failed"]),
+        (&20.0.into(), &0.into())
+    );
     fake.fill("page_views", "10s", window, 0, &[("/a", 3), ("/b", 4)]);
     let (_, delta) = until(&mut body, "delta", |delta| delta.get("keys").is_some()).await;
     assert_eq!(delta["buckets"].as_array().unwrap().len(), 1, "{delta}");
@@ -176,6 +182,43 @@ async fn a_store_that_is_away_is_said_to_be_until_it_is_back() {
     assert_eq!(next(&mut late).await.unwrap().0, "trouble");
     fake.away.store(false, Ordering::Relaxed);
     until(&mut body, "delta", |_| true).await;
+}
+
+/// A hub that waits so long for a store, and one reader each of clicks, which cannot be read, and of pages.
+async fn half_stuck(fake: &Arc<Fake>, patience: Duration) -> (Shutdown, Body, Body) {
+    *fake.stuck.lock().unwrap() = Some("clicks");
+    let mut hub = hub(fake);
+    Arc::get_mut(&mut hub).unwrap().patience = patience;
+    let (stuck, mut quick) = (hub.read((1, 0), None), hub.read(PAGES, None));
+    let running = start(&hub);
+    assert_eq!(next(&mut quick).await.unwrap().0, "snapshot");
+    (running, stuck, quick)
+}
+
+#[tokio::test]
+async fn while_one_is_being_read_the_others_go_on() {
+    let (fake, window) = store();
+    let (_running, _stuck, mut quick) = half_stuck(&fake, 10 * SOON).await;
+    for count in 4..8 {
+        fake.fill("page_views", "10s", window, 0, &[("/a", count)]);
+        let seen = until(&mut quick, "delta", |delta| delta["buckets"][0]["total"] == count);
+        timeout(SOON, seen).await.expect("the others go on");
+    }
+    let reads = fake.calls.lock().unwrap().iter().filter(|call| **call == "read").count();
+    let rounds = fake.calls.lock().unwrap().iter().filter(|call| **call == "counters").count();
+    assert!(reads <= 2 * rounds + 1, "the one that is being read was asked for again: {reads} in {rounds} rounds");
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_read_in_time_is_in_trouble_alone_until_it_can() {
+    let (fake, window) = store();
+    let (_running, mut stuck, mut quick) = half_stuck(&fake, Duration::from_millis(50)).await;
+    let (_, trouble) = until(&mut stuck, "trouble", |_| true).await;
+    assert_eq!(trouble["error"], "the store did not answer within 50ms");
+    fake.fill("page_views", "10s", window, 0, &[("/a", 9)]);
+    until(&mut quick, "delta", |delta| delta["buckets"][0]["total"] == 9).await;
+    *fake.stuck.lock().unwrap() = None;
+    until(&mut stuck, "snapshot", |all| all["counter"] == "clicks").await;
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@ use super::Look;
 use super::keys::{self, TopKeys};
 use crate::counter::Counter;
 use crate::query::buckets::{Bucket, Question};
+use crate::query::counters::since;
 use crate::query::time::seconds;
 use crate::store::{CounterStore, StoreError};
 use crate::window::Window;
@@ -56,11 +57,11 @@ impl View {
         counter: &Counter,
         window: &Window,
         look: &Look,
-        since: Option<i64>,
     ) -> Result<View, StoreError> {
         let span_s = SPAN_S.max(LEAST_WINDOWS * window.size_s());
         let question = Question::totals(counter, window, span_s, look.now_ms);
-        let buckets = question.buckets(store, &look.partitions, since).await?;
+        let coverage = look.partitions.coverage(since(&look.stored, counter.name()));
+        let buckets = question.buckets(store, &coverage).await?;
         let keys = match newest(&buckets) {
             Some(at) if !counter.by().is_empty() => keys::read(store, counter, window, &buckets, at).await?,
             _ => None,

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Wrong tokens that an address may send at once.
+/// Wrong tokens of an address that are answered as such.
 const BURST: i64 = 20;
 /// After them, one more each time that this has passed.
 const EACH_MS: i64 = 3_000;
@@ -13,20 +13,20 @@ const MOST: usize = 10_000;
 pub(super) struct WrongTokens(HashMap<IpAddr, i64>);
 
 impl WrongTokens {
-    /// Whether a token of that address may be looked at now, or how many seconds it has to wait for that.
-    pub(super) fn allows(&self, peer: IpAddr, now_ms: i64) -> Result<(), i64> {
-        let forgotten_ms = self.0.get(&self.place(peer)).copied().unwrap_or(now_ms);
-        let wait_ms = forgotten_ms + EACH_MS - BURST * EACH_MS - now_ms;
-        if wait_ms <= 0 { Ok(()) } else { Err(wait_ms.div_euclid(1_000) + 1) }
-    }
-
-    /// Notes that a token was wrong.
-    pub(super) fn note(&mut self, peer: IpAddr, now_ms: i64) {
+    /// Notes a wrong token of an address, or tells in how many seconds the next may come where there were too many.
+    pub(super) fn note(&mut self, peer: IpAddr, now_ms: i64) -> Result<(), i64> {
         if self.0.len() >= MOST {
             self.0.retain(|_, forgotten_ms| *forgotten_ms > now_ms);
         }
         let forgotten_ms = self.0.entry(self.place(peer)).or_insert(now_ms);
-        *forgotten_ms = (*forgotten_ms).max(now_ms) + EACH_MS;
+        let next_ms = (*forgotten_ms).max(now_ms) + EACH_MS;
+        let wait_ms = next_ms - BURST * EACH_MS - now_ms;
+        if wait_ms > 0 {
+            // A part of a second is waited for as a whole one.
+            return Err(wait_ms.div_euclid(1_000) + 1);
+        }
+        *forgotten_ms = next_ms;
+        Ok(())
     }
 
     /// Where an address is noted: an IPv6 network as a whole, for one machine has all of its addresses.
@@ -52,26 +52,21 @@ mod tests {
     fn after_a_burst_one_each_three_seconds() {
         let mut wrong = WrongTokens::default();
         for _ in 0..BURST {
-            wrong.allows(peer(1), 0).unwrap();
-            wrong.note(peer(1), 0);
+            wrong.note(peer(1), 0).unwrap();
         }
-        assert_eq!(wrong.allows(peer(1), 0), Err(4));
-        assert_eq!(wrong.allows(peer(1), EACH_MS - 1), Err(1));
-        assert_eq!((wrong.allows(peer(1), EACH_MS), wrong.allows(peer(2), 0)), (Ok(()), Ok(())));
-        wrong.note(peer(1), EACH_MS);
-        assert!(wrong.allows(peer(1), EACH_MS).is_err());
-        assert!(wrong.allows(peer(1), 100 * EACH_MS).is_ok());
+        assert_eq!(wrong.note(peer(1), 0), Err(4));
+        assert_eq!(wrong.note(peer(1), EACH_MS - 1), Err(1));
+        assert_eq!((wrong.note(peer(1), EACH_MS), wrong.note(peer(2), 0)), (Ok(()), Ok(())));
+        assert!(wrong.note(peer(1), EACH_MS).is_err());
+        assert!(wrong.note(peer(1), 100 * EACH_MS).is_ok());
     }
 
     #[test]
     fn memory_is_bounded_and_a_crowd_shares_a_place() {
         let mut wrong = WrongTokens::default();
-        for n in 1..=MOST as u32 + 1_000 {
-            wrong.note(peer(n), 0);
-        }
-        assert!(wrong.0.len() <= MOST + 1);
-        assert!(wrong.allows(peer(u32::MAX), 0).is_err());
-        wrong.note(peer(u32::MAX), 10_000_000);
+        let noted = (1..=MOST as u32 + 1_000).filter(|n| wrong.note(peer(*n), 0).is_ok()).count();
+        assert_eq!((noted, wrong.0.len()), (MOST + BURST as usize, MOST + 1));
+        wrong.note(peer(u32::MAX), 10_000_000).unwrap();
         assert_eq!(wrong.0.len(), 1);
     }
 
@@ -79,9 +74,9 @@ mod tests {
     fn a_network_of_one_machine_counts_as_one() {
         let mut wrong = WrongTokens::default();
         for n in 0..BURST as u128 {
-            wrong.note(IpAddr::V6(Ipv6Addr::from_bits(0x2001 << 112 | n)), 0);
+            wrong.note(IpAddr::V6(Ipv6Addr::from_bits(0x2001 << 112 | n)), 0).unwrap();
         }
-        assert!(wrong.allows("2001::ffff".parse().unwrap(), 0).is_err());
-        assert!(wrong.allows("2002::1".parse().unwrap(), 0).is_ok());
+        assert!(wrong.note("2001::ffff".parse().unwrap(), 0).is_err());
+        assert!(wrong.note("2002::1".parse().unwrap(), 0).is_ok());
     }
 }

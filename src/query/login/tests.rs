@@ -44,21 +44,54 @@ fn by_https_the_cookie_stays_there() {
 }
 
 #[test]
-fn too_many_wrong_tokens_of_an_address_are_not_looked_at() {
+fn too_many_wrong_tokens_of_an_address_are_told_to_wait_and_the_right_one_opens() {
     let login = login();
-    let try_it = |token: &str, visit| login.log_in(format!("token={token}").as_bytes(), &HeaderMap::new(), visit);
+    let try_it = |token: &str| login.log_in(format!("token={token}").as_bytes(), &HeaderMap::new(), visit());
     for _ in 0..20 {
-        assert_eq!(try_it("guess", visit()).status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(try_it("guess").status(), StatusCode::UNAUTHORIZED);
     }
-    let response = try_it("s3cret%26", visit());
+    let response = try_it("guess");
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
     assert!(response.headers().contains_key("retry-after") && !response.headers().contains_key("set-cookie"));
-    let bearer = headers("authorization", "Bearer s3cret&");
-    assert!(matches!(login.admit(&bearer, visit()), Err(QueryError::TooManyWrongTokens { .. })));
-    login.admit(&bearer, Visit { peer: "10.1.2.4".parse().unwrap(), ..visit() }).unwrap();
-    login.admit(&bearer, Visit { now_ms: NOW_MS + 60_000, ..visit() }).unwrap();
+    let wrong = headers("authorization", "Bearer guess");
+    assert!(matches!(login.admit(&wrong, visit()), Err(QueryError::TooManyWrongTokens { .. })));
+    let elsewhere = Visit { peer: "10.1.2.4".parse().unwrap(), ..visit() };
+    let later = Visit { now_ms: NOW_MS + 60_000, ..visit() };
+    for fresh in [elsewhere, later] {
+        assert!(matches!(login.admit(&wrong, fresh), Err(QueryError::Unauthorized)));
+    }
+    // A proxy gives all of its readers one address: whoever guesses there locks out nobody.
+    login.admit(&headers("authorization", "Bearer s3cret&"), visit()).unwrap();
+    let response = try_it("s3cret%26");
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    let cookie = header(&response, "set-cookie").split(';').next().unwrap().to_owned();
+    login.admit(&headers("cookie", &cookie), visit()).unwrap();
     let count = |result| login.metrics.logins_total.with_label_values(&[result]).get();
-    assert_eq!((count("accepted"), count("refused"), count("limited")), (0, 20, 2));
+    assert_eq!((count("accepted"), count("refused"), count("limited")), (1, 22, 2));
+}
+
+#[test]
+fn what_a_proxy_adds_hides_no_session() {
+    let login = login();
+    let response = login.log_in(b"token=s3cret%26", &HeaderMap::new(), visit());
+    let cookie = header(&response, "set-cookie").split(';').next().unwrap().to_owned();
+    for added in ["Basic cHJveHk6cGFzc3dvcmQ=", "Bearer of-the-proxy", "Digest", ""] {
+        let mut sent = headers("authorization", added);
+        assert!(login.admit(&sent, visit()).is_err(), "{added}");
+        sent.insert(COOKIE, cookie.parse().unwrap());
+        login.admit(&sent, visit()).unwrap();
+    }
+    let mut both = headers("authorization", "Basic cHJveHk6cGFzc3dvcmQ=");
+    both.append(AUTHORIZATION, "Bearer s3cret&".parse().unwrap());
+    login.admit(&both, visit()).unwrap();
+}
+
+#[test]
+fn a_browser_says_which_site_a_form_is_of() {
+    for (site, foreign) in [("same-origin", false), ("none", false), ("same-site", true), ("cross-site", true)] {
+        assert_eq!(is_of_another_site(&headers("sec-fetch-site", site)), foreign, "{site}");
+    }
+    assert!(!is_of_another_site(&HeaderMap::new()), "programs do not say");
 }
 
 #[tokio::test]

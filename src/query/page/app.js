@@ -7,7 +7,7 @@ import { Keys } from "/assets/keys.js";
 import { ask, Live } from "/assets/live.js";
 import { showPartitions } from "/assets/partitions.js";
 import { Pickers } from "/assets/pickers.js";
-import { showPipeline } from "/assets/pipeline.js";
+import { noteGrowth, showPipeline } from "/assets/pipeline.js";
 import { Rates } from "/assets/rates.js";
 import { Series } from "/assets/series.js";
 import { showTiles } from "/assets/tiles.js";
@@ -15,15 +15,20 @@ import { showTiles } from "/assets/tiles.js";
 const AGAIN_MS = 2000;
 
 const state = { view: null, seen: null, lost: null, trouble: null, paused: false };
+const isAwake = () => !state.paused && !document.hidden;
 const rates = new Rates();
-const keys = new Keys();
+const keys = new Keys(isAwake);
 const pickers = new Pickers((other) => (other ? open() : show()));
-const series = new Series((start) => pickers.set({ at: start }));
+const series = new Series(isAwake, (start) => pickers.set({ at: start }));
 const live = new Live({
   view: (view) => {
     [state.view, state.seen] = [view, now()];
     rates.note(view.status);
+    noteGrowth(view.status);
+    // A pause stops what moves by itself. Another counter is looked at once.
+    if (state.paused) live.close();
     show();
+    figures();
   },
   trouble: (text) => tell({ trouble: text }),
   lost: (text) => tell({ lost: text }),
@@ -36,7 +41,7 @@ function tell(changes) {
 }
 
 function open() {
-  if (state.paused || document.hidden || !pickers.counter) return;
+  if (document.hidden || !pickers.counter) return;
   live.open(pickers.counter.name, pickers.window);
 }
 
@@ -47,22 +52,26 @@ function show() {
     series.show(view, pickers, show);
     keys.show(view, pickers, show);
   }
-  if (view) showPartitions(view.status);
   aging();
+}
+
+function figures() {
+  if (!state.view) return;
+  const speed = rates.now();
+  showTiles(state.view.status, speed);
+  showPipeline(state.view.status, speed, state.trouble);
+  showPartitions(state.view.status);
 }
 
 // What changes by itself as time goes by.
 function aging() {
-  if (state.view && !state.paused) {
-    const speed = rates.now();
-    showTiles(state.view.status, speed);
-    showPipeline(state.view.status, speed, state.trouble);
-  }
+  if (!state.paused) figures();
   notices();
 }
 
 function notices() {
   showBanners({ ...state, status: state.view?.status ?? null });
+  document.body.dataset.old = state.lost || state.trouble || state.paused ? "yes" : "no";
   if (state.paused) pulse("paused", "paused");
   else if (state.lost) pulse("lost", "not connected");
   else if (state.trouble) pulse("lost", "store away");
@@ -72,13 +81,21 @@ function notices() {
 $("pause").addEventListener("click", () => {
   state.paused = !state.paused;
   $("pause").textContent = state.paused ? "Go on" : "Pause";
-  if (state.paused) live.close();
-  else open();
+  if (state.paused) {
+    live.close();
+    // Nothing is tried while it is paused; going on will tell.
+    [state.lost, state.trouble] = [null, null];
+  } else {
+    open();
+  }
   notices();
 });
 
 // A browser keeps few connections to one place open: a page that nobody sees lets go of its own.
-document.addEventListener("visibilitychange", () => (document.hidden ? live.close() : open()));
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) live.close();
+  else if (!state.paused) open();
+});
 
 async function start() {
   try {

@@ -52,6 +52,14 @@ export class Chart {
     this.scale();
   }
 
+  // What the picked window is, for those who do not see it. The chart is a slider: the arrow keys move it.
+  describe(picked) {
+    const { buckets, selected } = this.data;
+    const place = buckets.findIndex((b) => b.start === selected);
+    const told = { valuemin: 0, valuemax: Math.max(0, buckets.length - 1), valuenow: Math.max(0, place), valuetext: picked };
+    for (const [name, value] of Object.entries(told)) this.host.setAttribute(`aria-${name}`, value);
+  }
+
   columns() {
     const { buckets, selected } = this.data;
     const kind = (b) => (b.start === selected ? (b.final ? "selected" : "selectedOpen") : b.partial ? "partial" : b.final ? "final" : "open");

@@ -18,10 +18,14 @@ export function say(id, text) {
   if (place.textContent !== text) place.textContent = text;
 }
 
-// Rows are made anew only when something in them differs.
+// Only rows that differ are put in anew.
 export function fill(body, rows) {
-  const same = rows.length === body.children.length && rows.every((r, n) => r.isEqualNode(body.children[n]));
-  if (!same) body.replaceChildren(...rows);
+  rows.forEach((made, n) => {
+    const old = body.children[n];
+    if (!old) body.append(made);
+    else if (!old.isEqualNode(made)) old.replaceWith(made);
+  });
+  while (body.children.length > rows.length) body.lastElementChild.remove();
 }
 
 export function option(value, text = value) {

@@ -1,62 +1,48 @@
 // The top keys of one window, each with its change against the window before.
 
 import { $, cell, fill, node, row, say } from "/assets/dom.js";
-import { count, keyText, span } from "/assets/format.js";
-import { ask } from "/assets/live.js";
+import { count, events, keyText, span } from "/assets/format.js";
+import { Poll } from "/assets/poll.js";
 import { newest as newestOf } from "/assets/series.js";
 
 const TOP = 20, FOUND = 50, MOST = 10000;
-const EVERY_MS = 5000;
+// A final window changes only by what comes late.
+const EVERY_MS = 5000, FINAL_EVERY_MS = 30000;
 
 export class Keys {
-  constructor() {
-    this.series = null;
-    this.asked = null;
-    this.askedAt = 0;
+  constructor(isAwake) {
+    this.poll = new Poll(isAwake);
+    // The keys of another window of the same counter stay until the new ones are there.
     this.found = null;
-    this.error = null;
+    this.series = null;
   }
 
-  // What the stream tells is enough, unless another window or certain keys are wanted: then the API is asked.
-  show(view, { counter, window, size, filter, at }, again) {
-    const newest = view.keys;
-    if (at === null && filter === "" && (newest || counter.by.length === 0)) {
-      this.asked = null;
-      return this.draw(newest, { counter, size, filter });
+  show(view, picks, then) {
+    const { counter, window, size, filter, at } = picks;
+    const series = `${counter.name} ${window}`;
+    if (series !== this.series) [this.series, this.found] = [series, null];
+    const told = view.keys;
+    if (counter.by.length === 0 || (told && isEnough(told, picks))) {
+      this.poll.stop();
+      this.found = told;
+      return this.draw(picks);
     }
     // With very many keys the stream leaves them out.
-    const start = at ?? newest?.start ?? newestOf([...view.buckets.values()])?.start ?? null;
-    if (start === null) return this.draw(null, { counter, size, filter });
-    const series = `${counter.name} ${window}`, what = JSON.stringify([series, start, filter !== ""]);
-    // The keys of another window of the same counter stay until the new ones are there.
-    if (series !== this.series) [this.series, this.found] = [series, null];
-    if (what !== this.asked || Date.now() - this.askedAt > EVERY_MS) {
-      [this.asked, this.askedAt] = [what, Date.now()];
-      this.ask(counter.name, window, start, size, filter ? MOST : FOUND).then(again);
-    }
-    this.draw(this.found, { counter, size, filter });
-  }
-
-  async ask(counter, window, start, size, top) {
-    const what = this.asked;
+    const start = at ?? told?.start ?? newestOf([...view.buckets.values()])?.start ?? null;
+    if (start === null) return this.draw(picks);
+    const top = filter ? MOST : FOUND;
     const range = new URLSearchParams({ window, from: start - size, to: start + 1, top });
-    try {
-      const { buckets } = await ask(`/api/v1/counters/${encodeURIComponent(counter)}?${range}`);
-      if (what !== this.asked) return;
-      const bucket = buckets.find((b) => b.start === start);
-      const before = buckets.find((b) => b.start === start - size);
-      const counts = new Map(before?.keys.map((k) => [k.key, k.count]));
-      // With more keys before than were asked for, a key that is not among them may have been there all the same.
-      const all = (before?.keys.length ?? 0) < top;
-      const keys = bucket?.keys.map((k) => ({ ...k, previous: counts.get(k.key) ?? (all ? 0 : null) })) ?? [];
-      this.found = bucket ? { ...bucket, keys, comparable: Boolean(before) && !before.partial, distinct: keys.length } : null;
-      this.error = null;
-    } catch (error) {
-      if (what === this.asked) this.error = error.message;
-    }
+    const every = view.buckets.get(start)?.final ? FINAL_EVERY_MS : EVERY_MS;
+    const path = `/api/v1/counters/${encodeURIComponent(counter.name)}?${range}`;
+    this.poll.want(JSON.stringify([series, start, top]), path, every, () => {
+      if (this.poll.answer) this.found = keysOf(this.poll.answer, start, size, top);
+      then();
+    });
+    this.draw(picks);
   }
 
-  draw(found, { counter, size, filter }) {
+  draw({ counter, size, filter }) {
+    const { found } = this;
     say("keys-title", found ? `Top keys, ${span(found.start, found.start + size)}` : "Top keys");
     say("keys-by", counter.by.join(" · ") || "Key");
     const named = (found?.keys ?? []).map((k) => ({ ...k, text: keyText(k.key, counter.by) }));
@@ -70,16 +56,37 @@ export class Keys {
       if (found.other) lines.push(line("keys beyond max_keys", found.other, found));
     }
     fill($("keys"), lines);
-    say("keys-note", this.note(counter, found, filter, matching.length, named.length));
+    say("keys-note", this.note(counter, filter, matching.length, named.length));
   }
 
-  note(counter, found, filter, matching, all) {
+  note(counter, filter, matching, all) {
+    const { found, poll } = this;
     if (counter.by.length === 0) return "This counter is a plain total: it has no keys.";
-    if (this.asked && this.error) return `The keys cannot be read: ${this.error}.`;
-    if (!found || all === 0) return this.asked && !found ? "Reading…" : "Nothing was counted in this window yet.";
-    if (filter) return `${count.format(matching)} of ${count.format(all)} keys match.`;
-    return "";
+    if (poll.error !== null) return `The keys cannot be read: ${poll.error}. It is tried again.`;
+    if (!found && poll.what !== null && poll.answer === null) return "Reading…";
+    if (!found || all === 0) return "Nothing was counted in this window yet.";
+    if (!filter) return "";
+    const looked = all < MOST ? `${count.format(all)} keys` : `the ${count.format(all)} highest keys`;
+    const beyond = found.other ? ` ${events(found.other)} of keys beyond max_keys (${count.format(counter.max_keys)}) have no name here.` : "";
+    return `${count.format(matching)} of ${looked} match.${beyond}`;
   }
+}
+
+// The stream names the highest keys of one window. That is enough without a filter, or if these are all it has.
+function isEnough(told, { filter, at }) {
+  return (at === null || at === told.start) && (filter === "" || told.keys.length === told.distinct);
+}
+
+// The keys of a window out of the API's answer about it and the one before.
+function keysOf({ buckets }, start, size, top) {
+  const bucket = buckets.find((b) => b.start === start);
+  if (!bucket) return null;
+  const before = buckets.find((b) => b.start === start - size);
+  const counts = new Map(before?.keys.map((k) => [k.key, k.count]));
+  // With more keys before than were asked for, a key that is not among them may have been there all the same.
+  const all = (before?.keys.length ?? 0) < top;
+  const keys = bucket.keys.map((k) => ({ ...k, previous: counts.get(k.key) ?? (all ? 0 : null) }));
+  return { ...bucket, keys, comparable: Boolean(before) && !before.partial, distinct: keys.length };
 }
 
 function line(name, n, found, key = null) {

@@ -5,6 +5,7 @@ import { noteServerTime } from "/assets/format.js";
 // Something comes each second. After this long without anything the connection is dead, whatever the browser thinks.
 const SILENCE_MS = 15000;
 const AGAIN_MS = 2000;
+const ANSWER_MS = 8000;
 
 export class Live {
   // `handlers`: view(view), trouble(text or null), lost(text or null).
@@ -64,12 +65,8 @@ export class Live {
   async retry() {
     this.disconnect();
     const path = this.path;
-    try {
-      const answer = await fetch("/api/v1/counters", { signal: AbortSignal.timeout(8000), cache: "no-store" });
-      if (answer.status === 401) return void location.assign(`/login?next=${encodeURIComponent(location.search.slice(1))}`);
-    } catch {
-      // It is away altogether; that is said already.
-    }
+    // The browser does not tell why there was no stream; to be logged out is one reason.
+    await ask("/api/v1/counters").catch(() => {});
     if (path !== null && path === this.path) this.again = setTimeout(() => this.connect(), AGAIN_MS);
   }
 
@@ -102,10 +99,17 @@ export class Live {
   }
 }
 
-// Asks the JSON API once.
-export async function ask(path) {
-  const response = await fetch(path, { signal: AbortSignal.timeout(8000), cache: "no-store" });
+// Asks the JSON API once. What is final has a tag, so a browser need not get it twice.
+export async function ask(path, signal = null) {
+  const signals = [AbortSignal.timeout(ANSWER_MS), signal].filter(Boolean);
+  const response = await fetch(path, { signal: AbortSignal.any(signals), cache: "no-cache" });
+  if (response.status === 401) logIn();
   const body = await response.json().catch(() => ({}));
   if (!response.ok) throw new Error(body.error ?? `HTTP ${response.status}`);
   return body;
+}
+
+// Who is logged out is sent to the door, and comes back to what he looked at.
+function logIn() {
+  location.assign(`/login?next=${encodeURIComponent(location.search.slice(1))}`);
 }

@@ -3,23 +3,20 @@
 import { Chart } from "/assets/chart.js";
 import { $, cell, fill, row, say } from "/assets/dom.js";
 import { count, events, now, span } from "/assets/format.js";
-import { ask } from "/assets/live.js";
+import { Poll } from "/assets/poll.js";
 
 const EVERY_MS = 30000;
 
 export class Series {
-  constructor(onPick) {
+  constructor(isAwake, onPick) {
+    this.poll = new Poll(isAwake);
     this.hovered = null;
     this.shown = null;
-    this.older = new Map();
-    this.asked = null;
-    this.askedAt = 0;
+    this.what = null;
+    // All windows that were told of one counter and range, by the stream and before it.
+    this.known = new Map();
     this.chart = new Chart($("chart"), {
-      onPick: (start) => {
-        onPick(start);
-        // Said aloud only when somebody moves, not each second.
-        say("said", $("readout").textContent);
-      },
+      onPick,
       onHover: (start) => {
         this.hovered = start;
         this.readout();
@@ -28,49 +25,48 @@ export class Series {
     $("twin").addEventListener("toggle", () => this.table());
   }
 
-  show(view, picks, again) {
+  show(view, picks, then) {
     const { counter, window, size, range, at } = picks;
     const to = Math.floor(now() / size) * size + size, from = to - range;
-    this.askOlder(view, picks, from, again);
-    const known = new Map([...this.older, ...view.buckets]);
-    const buckets = [...known.values()].filter((b) => b.start >= from && b.start < to).sort((a, b) => a.start - b.start);
+    this.gather(view, picks, from, then);
+    const buckets = [...this.known.values()].filter((b) => b.start >= from && b.start < to).sort((a, b) => a.start - b.start);
     const selected = at ?? view.keys?.start ?? newest(buckets)?.start ?? null;
     this.shown = { buckets, selected, size };
     say("chart-title", `${counter.name}, events per ${window}`);
     this.chart.show({ buckets, from, to, selected });
     const sum = buckets.reduce((all, b) => all + b.total, 0);
-    $("chart").setAttribute("aria-label", `${events(sum)} in ${buckets.length} windows of ${window}; arrow keys pick one, the table below holds all`);
+    say("chart-sum", `${events(sum)} in ${count.format(buckets.length)} windows`);
+    say("chart-note", this.poll.error === null ? "" : `The windows before cannot be read: ${this.poll.error}. It is tried again.`);
     $("follow").hidden = at === null;
     this.readout();
     this.table();
   }
 
   // The stream tells of the last half hour. A longer range is asked for once, and now and then again, for late
-  // events correct old windows too.
-  askOlder(view, { counter, window, range }, from, again) {
-    const first = Math.min(...view.buckets.keys());
+  // events correct old windows too. What falls out of the stream meanwhile is kept.
+  gather(view, { counter, window, range }, from, then) {
     const what = JSON.stringify([counter.name, window, range]);
-    if (what !== this.asked) this.older = new Map();
-    if (first <= from + 1) return void (this.asked = what);
-    if (what === this.asked && Date.now() - this.askedAt < EVERY_MS) return;
-    [this.asked, this.askedAt] = [what, Date.now()];
+    if (what !== this.what) [this.what, this.known] = [what, new Map()];
+    for (const start of this.known.keys()) if (start < from) this.known.delete(start);
+    for (const bucket of view.buckets.values()) this.known.set(bucket.start, bucket);
+    const first = Math.min(...view.buckets.keys());
+    if (first <= from + 1 || !Number.isFinite(first)) return this.poll.stop();
     const query = new URLSearchParams({ window, from: Math.floor(from), to: Math.ceil(first), top: 0 });
-    ask(`/api/v1/counters/${encodeURIComponent(counter.name)}?${query}`).then(
-      ({ buckets }) => {
-        if (what !== this.asked) return;
-        this.older = new Map(buckets.map((b) => [b.start, b]));
-        again();
-      },
-      () => {},
-    );
+    this.poll.want(what, `/api/v1/counters/${encodeURIComponent(counter.name)}?${query}`, EVERY_MS, () => {
+      for (const bucket of this.poll.answer?.buckets ?? []) this.known.set(bucket.start, bucket);
+      then();
+    });
   }
 
   readout() {
     if (!this.shown) return;
     const { buckets, selected, size } = this.shown;
-    const bucket = buckets.find((b) => b.start === (this.hovered ?? selected));
-    if (!bucket) return say("readout", buckets.length ? "\u00a0" : "No window of this range is kept.");
-    say("readout", `${span(bucket.start, bucket.start + size)}: ${events(bucket.total)}, ${kind(bucket)}`);
+    const told = (at) => {
+      const bucket = buckets.find((b) => b.start === at);
+      return bucket && `${span(bucket.start, bucket.start + size)}: ${events(bucket.total)}, ${kind(bucket)}`;
+    };
+    say("readout", told(this.hovered ?? selected) ?? (buckets.length ? "\u00a0" : "No window of this range is kept."));
+    this.chart.describe(told(selected) ?? "no window");
   }
 
   table() {

@@ -2,9 +2,7 @@
 
 import { $, say } from "/assets/dom.js";
 import { age, count, moment, now, rate } from "/assets/format.js";
-import { STALE_S, total } from "/assets/rates.js";
-
-const BEHIND_S = 30;
+import { lagOf, total } from "/assets/rates.js";
 
 function tile(id, figure, note, off = false) {
   say(id, figure);
@@ -12,26 +10,22 @@ function tile(id, figure, note, off = false) {
   say(`${id}-note`, note || "\u00a0");
 }
 
-// The partition that is furthest behind. Nothing to count is 0 s; not known is null.
-export function worst(partitions) {
-  const known = partitions.filter((p) => p.lag_records !== null);
-  if (known.length === 0) return null;
-  const seconds = Math.max(...known.map((p) => p.lag_seconds ?? 0));
-  const records = known.reduce((sum, p) => sum + p.lag_records, 0);
-  return { seconds, records };
-}
-
 function showMoment(id, at, unknown, limit) {
   if (at === null) return tile(id, "–", unknown);
   tile(id, `${age(now() - at)} ago`, moment(at), now() - at > limit);
 }
 
+function lagNote({ seconds, records, unknown }) {
+  if (seconds === null) return "not known yet";
+  const known = records === 0 ? "all is counted" : `${count.format(records)} ${records === 1 ? "record waits" : "records wait"}`;
+  return unknown === 0 ? known : `${known}; unknown for ${unknown} ${unknown === 1 ? "partition" : "partitions"}`;
+}
+
 export function showTiles(status, rates) {
   tile("rate", rate(rates.out), `${count.format(total(status, "consumed"))} in all`);
-  showMoment("as-of", status.data_as_of, "nothing is counted yet", STALE_S);
+  showMoment("as-of", status.data_as_of, "nothing is counted yet", status.stale_after);
   showMoment("complete", status.complete_until, "not known for every partition yet", Infinity);
-  const lag = worst(status.partitions);
-  if (!lag) return tile("lag", "–", "not known yet");
-  const note = lag.records === 0 ? "all is counted" : `${count.format(lag.records)} records wait`;
-  tile("lag", age(lag.seconds), note, lag.seconds > BEHIND_S);
+  const lag = lagOf(status.partitions);
+  const behind = lag.seconds > status.stale_after || lag.unknown > 0;
+  tile("lag", lag.seconds === null ? "–" : age(lag.seconds), lagNote(lag), behind);
 }

@@ -4,7 +4,7 @@ use hyper::StatusCode;
 
 /// Why a remote read is not answered. The first line of it is what a Prometheus shows as its warning.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub(in crate::query) enum Refused {
     /// The body did not come, or not as it may be.
     #[error("{0}")]
     Unreceived(#[from] Unreceived),

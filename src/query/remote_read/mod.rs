@@ -90,7 +90,7 @@ pub(super) fn respond(answer: &ReadResponse) -> Response<Body> {
     let compressed = snap::raw::Encoder::new().compress_vec(&answer.encode_to_vec());
     match compressed {
         Ok(body) => {
-            let mut response = crate::http::text(StatusCode::OK, "application/x-protobuf", body);
+            let mut response = crate::http::text(StatusCode::OK, "application/x-protobuf", body.into_boxed_slice());
             response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("snappy"));
             response
         }

@@ -5,6 +5,7 @@ use super::{COUNT, MOST_MATCHERS, MOST_QUERIES, MOST_REGEXES, PATIENCE, Refused,
 use crate::counter::{Counter, Counters};
 use crate::query::QueryError;
 use crate::query::buckets::MOST_CELLS;
+use crate::query::budget::Priced;
 use crate::query::counters::since;
 use crate::query::partitions::Partitions;
 use crate::query::starts::Starts;
@@ -57,21 +58,7 @@ impl<'a> Plan<'a> {
         Ok(Plan { queries: queries.collect::<Result<_, _>>()? })
     }
 
-    /// How many counts the answer takes to read, or why that is too much.
-    pub(in crate::query) async fn cost(&self, store: &dyn CounterStore) -> Result<u64, QueryError> {
-        let selected = || self.queries.iter().flat_map(|(_, selected)| selected);
-        let check = |cells: u64| if cells > MOST_CELLS { Err(too_much(cells)) } else { Ok(cells) };
-        // By arithmetic first, as it costs nothing.
-        let mut cells = check(selected().map(|selected| selected.starts.count()).fold(0, u64::saturating_add))?;
-        for selected in selected().filter(|selected| selected.keys == Keys::All && selected.starts.count() > 0) {
-            let (counter, window) = (selected.counter.name(), selected.window.label());
-            let keys = store.key_count(counter, window, &selected.starts.list()).await?;
-            cells = check(cells.saturating_add(keys))?;
-        }
-        Ok(cells)
-    }
-
-    /// Reads the answer. To be asked for its cost before.
+    /// Reads the answer, once its price is known and lent.
     pub(in crate::query) async fn answer(
         &self,
         store: &dyn CounterStore,
@@ -97,6 +84,26 @@ impl<'a> Plan<'a> {
             answer.end_query();
         }
         Ok(answer.into_response())
+    }
+
+    fn selected(&self) -> impl Iterator<Item = &Selected<'a>> {
+        self.queries.iter().flat_map(|(_, selected)| selected)
+    }
+}
+
+impl Priced for Plan<'_> {
+    fn least(&self) -> Result<u64, QueryError> {
+        affordable(self.selected().map(|selected| selected.starts.count()).fold(0, u64::saturating_add))
+    }
+
+    async fn price(&self, store: &dyn CounterStore) -> Result<u64, QueryError> {
+        let mut cells = self.least()?;
+        for selected in self.selected().filter(|selected| selected.keys == Keys::All && selected.starts.count() > 0) {
+            let (counter, window) = (selected.counter.name(), selected.window.label());
+            let keys = store.key_count(counter, window, &selected.starts.list()).await?;
+            cells = affordable(cells.saturating_add(keys))?;
+        }
+        Ok(cells)
     }
 }
 
@@ -149,16 +156,18 @@ fn starts(window: &Window, query: &Query, now_ms: i64) -> Starts {
     Starts::kept(window, first, last_end - size + 1, now_ms)
 }
 
-fn too_much(cells: u64) -> QueryError {
+fn affordable(cells: u64) -> Result<u64, QueryError> {
+    if cells <= MOST_CELLS {
+        return Ok(cells);
+    }
     let hint = "match `counter`, `window` and `key`, or ask for streamgauge_window_total or a shorter range".to_owned();
-    QueryError::TooMuch { cells, limit: MOST_CELLS, hint }
+    Err(QueryError::TooMuch { cells, limit: MOST_CELLS, hint })
 }
 
 impl Selected<'_> {
     async fn read(&self, known: &Known<'_>, matchers: &Matchers, answer: &mut Answer) -> Result<(), QueryError> {
         let (counter, window) = (self.counter.name(), self.window.label());
-        let since = since(&known.counters, counter);
-        let complete_until_ms = known.partitions.complete_until_ms();
+        let coverage = known.partitions.coverage(since(&known.counters, counter));
         let mut series = answer.begin(Labels { name: self.name, counter, window });
         for starts in self.starts.list().chunks(CHUNK) {
             let read = Read {
@@ -169,9 +178,7 @@ impl Selected<'_> {
             };
             for (start, stored) in starts.iter().zip(known.store.read(&read).await?) {
                 let end = self.window.end_of(*start);
-                let is_final = complete_until_ms.is_some_and(|until| end.saturating_mul(1_000) <= until);
-                let partial = since.is_none_or(|since| *start < since) || known.partitions.is_incomplete(*start, end);
-                let is_counted = stored.total > 0 || (is_final && !partial);
+                let is_counted = stored.total > 0 || (coverage.is_final(end) && !coverage.is_partial(*start, end));
                 if is_counted {
                     let bucket = Bucket { time_ms: end * 1_000 - 1, total: stored.total };
                     let keys = (self.keys != Keys::None).then_some(stored.keys);

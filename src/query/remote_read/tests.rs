@@ -3,6 +3,7 @@ use super::*;
 use crate::counter::{Counters, Spec, WindowSpec};
 use crate::http::Unreceived;
 use crate::query::QueryError;
+use crate::query::budget::Priced;
 use crate::query::fake::{Fake, row};
 
 /// A Thursday in October 2025, 5 s into a 10 s window.
@@ -42,7 +43,8 @@ fn query(from: i64, to: i64, matchers: &[(&str, MatcherKind, &str)]) -> ReadRequ
 async fn ask(fake: &Fake, request: &ReadRequest) -> Result<Vec<QueryResult>, QueryError> {
     let counters = counters();
     let plan = Plan::of(&counters, request, NOW_MS)?;
-    plan.cost(fake).await?;
+    plan.least()?;
+    plan.price(fake).await?;
     Ok(plan.answer(fake, "t").await?.results)
 }
 

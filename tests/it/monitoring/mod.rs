@@ -1,6 +1,7 @@
 //! What people and Prometheus see of the program: alert rules, dashboards, `/metrics`.
 
 mod alerts;
+mod flush;
 mod lint;
 mod names;
 mod panels;

@@ -15,6 +15,7 @@ use crate::support::{self, Settings, eventually, now_ms, unique};
 const VARIABLES: &[(&str, &str)] = &[
     ("$__rate_interval", "10s"),
     ("$__interval", "10s"),
+    ("$__range_s", "900"),
     ("$__range", "15m"),
     ("$instance", ".+"),
     ("$job", "streamgauge"),
@@ -23,6 +24,11 @@ const VARIABLES: &[(&str, &str)] = &[
     ("$window", "10s"),
     ("$top", "5"),
 ];
+
+/// Which windows the product dashboard takes by itself for a range of so many seconds. They are kept for an hour, a day
+/// and 30 days; and the period before is to be there, too, if it can be.
+const RANGES: &[(u32, &str)] =
+    &[(300, "10s"), (1_800, "10s"), (3_600, "1m"), (10_800, "1m"), (86_400, "1h"), (604_800, "1h"), (2_592_000, "1h")];
 
 /// Something that a dashboard asks for.
 pub(super) struct Question {
@@ -149,8 +155,42 @@ async fn every_expression_answers_under_load() {
     assert!(nonsense("streamgauge_nonsense").answer(&prometheus).await.is_err(), "an empty answer is taken");
     assert!(nonsense("sum(").answer(&prometheus).await.is_err(), "an error is taken");
 
+    for (range_s, window) in RANGES {
+        until_chosen(&prometheus, *range_s, window).await;
+    }
     assert_rules_are_evaluated(&prometheus).await;
     load.stop().await;
+    program.kill();
+    until_counted_as_down(&prometheus).await;
+}
+
+/// What is down says nothing of itself any more. It must not look healthy for that.
+async fn until_counted_as_down(prometheus: &Watcher) {
+    let all = questions(|file| file.ends_with("overview.json"));
+    let of_panel = |question: &&Question| question.place.contains("\"Not ready or down\"");
+    let expr = &all.iter().find(of_panel).expect("the panel").parameters[0].1;
+    eventually(SOON, "a process is down", async || {
+        let data = prometheus.ask("query", &[("query", expr)]).await?;
+        if data["result"][0]["value"][1] == "1" { Ok(()) } else { Err(data.to_string()) }
+    })
+    .await;
+}
+
+/// Waits until the product dashboard takes this size of windows for this range, of the documented counters.
+async fn until_chosen(prometheus: &Watcher, range_s: u32, window: &str) {
+    let (_, product) = dashboards().into_iter().find(|(file, _)| file.ends_with("product.json")).expect("product");
+    let variables = product["templating"]["list"].as_array().expect("variables");
+    let variable = variables.iter().find(|variable| variable["name"] == "window").expect("window");
+    let query = variable["query"]["query"].as_str().expect("a query");
+    let expr = query.strip_prefix("query_result(").and_then(|query| query.strip_suffix(')')).expect("query_result");
+    let expr = expr.replace("$__range_s", &range_s.to_string()).replace("$__range", &format!("{range_s}s"));
+    eventually(SOON, &format!("{window} is chosen for {range_s} s"), async || {
+        let data = prometheus.ask("query", &[("query", &substituted(&expr))]).await?;
+        // Grafana takes the first, unless the one before is still among them.
+        let first = &data["result"][0]["metric"]["window"];
+        if first == window { Ok(()) } else { Err(data.to_string()) }
+    })
+    .await;
 }
 
 /// Alert rules may have nothing to say, but must be understood.

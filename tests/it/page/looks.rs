@@ -72,16 +72,16 @@ async fn ten_thousand_keys_are_shown_by_their_top_and_found_by_a_filter() {
     browser.until("document.querySelector('#keys').innerText.includes('all other keys (9,980)')").await;
     assert_eq!(browser.eval("document.querySelectorAll('#keys tr').length").await, 21);
     browser.set("#filter", "k/098").await;
-    browser.until("document.querySelector('#keys-note').innerText === '100 of 10,000 keys match.'").await;
+    browser.until("document.querySelector('#keys-note').innerText === '100 of the 10,000 highest keys match.'").await;
     assert_eq!(browser.text("#keys tr:first-child td").await, "/k/09800");
     // The same is shown to whoever gets the address.
     let address = browser.eval("location.href").await.as_str().unwrap().to_owned();
     assert!(address.contains("filter=k%2F098"), "{address}");
     browser.open("about:blank").await;
     browser.open(&address).await;
-    browser.until("document.querySelector('#keys-note')?.innerText === '100 of 10,000 keys match.'").await;
+    browser.until("document.querySelector('#keys-note')?.innerText === '100 of the 10,000 highest keys match.'").await;
     browser.set("#filter", "no such key").await;
-    browser.until("document.querySelector('#keys-note').innerText === '0 of 10,000 keys match.'").await;
+    browser.until("document.querySelector('#keys-note').innerText === '0 of the 10,000 highest keys match.'").await;
     browser.assert_content();
     gauge.stop().await;
 }

@@ -223,15 +223,41 @@ pub(crate) async fn finish(arguments: &[&str], settings: &Settings) -> Finished 
 
 /// The same with a configuration that need not be one.
 pub(crate) async fn finish_text(arguments: &[&str], toml: &str) -> Finished {
+    begin(arguments, toml, &[]).finished().await
+}
+
+/// A command that ends by itself, under way. It dies with this value.
+pub(crate) struct Begun(Process);
+
+/// Starts `streamgauge ARGUMENTS --config FILE` with these variables in its environment.
+pub(crate) fn begin(arguments: &[&str], toml: &str, environment: &[(&str, &str)]) -> Begun {
     let process = Process::new("command");
     let file = process.dir().join("streamgauge.toml");
     std::fs::write(&file, toml).expect("a configuration file");
     let mut command = program(&process);
-    command.args(arguments).arg("--config").arg(&file);
+    command.args(arguments).arg("--config").arg(&file).envs(environment.iter().copied());
     process.spawn(command);
-    let status = process.ended(SOON).await;
-    let code = status.code().unwrap_or_else(|| panic!("{status}:\n{}", process.log_tail()));
-    Finished { code, output: process.output() }
+    Begun(process)
+}
+
+impl Begun {
+    /// Waits for its end, which must come soon.
+    pub(crate) async fn finished(self) -> Finished {
+        let status = self.0.ended(SOON).await;
+        let code = status.code().unwrap_or_else(|| panic!("{status}:\n{}", self.0.log_tail()));
+        Finished { code, output: self.0.output() }
+    }
+
+    /// Waits until a signal ends it, and returns which; fails if it ends in another way.
+    pub(crate) async fn died(self) -> i32 {
+        let status = self.0.ended(SOON).await;
+        status.signal().unwrap_or_else(|| panic!("{status}:\n{}", self.0.log_tail()))
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub(crate) fn kill(&self) {
+        self.0.kill();
+    }
 }
 
 /// `streamgauge demo`, on ports of its own.

@@ -123,9 +123,24 @@ impl Browser {
 
     /// Presses a key, like "ArrowLeft", on what has the focus.
     pub(crate) async fn press(&mut self, key: &str) {
+        // What the browser itself does upon a key goes by its number, and upon Enter by its text.
+        let (number, text) = match key {
+            "Tab" => (9, ""),
+            "Enter" => (13, "\r"),
+            _ => (0, ""),
+        };
         for kind in ["keyDown", "keyUp"] {
-            self.call("Input.dispatchKeyEvent", json!({"type": kind, "key": key, "code": key})).await;
+            let event = json!({"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": number, "text": text});
+            self.call("Input.dispatchKeyEvent", event).await;
         }
+    }
+
+    /// What a screen reader is told: role and name of all that is not ignored.
+    pub(crate) async fn accessible(&mut self) -> Vec<(String, String)> {
+        let tree = self.call("Accessibility.getFullAXTree", json!({})).await;
+        let text = |node: &Value, what: &str| node[what]["value"].as_str().unwrap_or_default().to_owned();
+        let nodes = tree["nodes"].as_array().expect("nodes").iter().filter(|node| node["ignored"] == false);
+        nodes.map(|node| (text(node, "role"), text(node, "name"))).collect()
     }
 
     /// Keeps a picture of the page, if the variable SCREENSHOTS names a folder for them.

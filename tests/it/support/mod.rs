@@ -22,6 +22,7 @@ mod settings;
 pub(crate) mod topic;
 pub(crate) mod traffic;
 mod watchdog;
+pub(crate) mod wire;
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU32, Ordering};
