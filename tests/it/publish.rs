@@ -82,6 +82,7 @@ async fn the_events_of_a_key_are_in_one_partition_in_order_with_what_they_say_of
     assert_eq!((ids.len(), records.len()), (40, 40));
     for (n, user) in users.iter().enumerate() {
         let of_user: Vec<_> = records.iter().filter(|record| record.key.as_deref() == Some(user.as_bytes())).collect();
+        assert_eq!(of_user.len(), 10);
         assert!(of_user.iter().all(|record| record.partition == of_user[0].partition));
         let values = of_user.iter().map(|record| serde_json::from_slice::<Value>(record.value.as_deref().unwrap()));
         for (turn, event) in values.enumerate() {
