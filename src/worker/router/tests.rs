@@ -203,3 +203,36 @@ async fn an_event_without_id_and_time_has_those_of_its_record() {
     router.handle(message(Some(value), "application/json")).await.unwrap();
     assert_eq!(*got.lock().unwrap(), ["people/1/7 5"]);
 }
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Counted {
+    #[prost(uint32, tag = "1")]
+    people: u32,
+}
+
+impl Event for Counted {
+    const EVENT_TYPE: &'static str = "people.counted";
+    const EVENT_VERSION: u32 = 1;
+}
+
+#[tokio::test]
+async fn events_in_protobuf_reach_their_handler() {
+    let sealed = Envelope {
+        event_id: "e1".into(),
+        event_type: Counted::EVENT_TYPE.into(),
+        event_version: 1,
+        timestamp_ms: 1_760_000_000_000,
+        user_id: None,
+        session_id: None,
+        payload: Protobuf.encode(&Counted { people: 7 }).unwrap(),
+    };
+    let got = Got::default();
+    let log = got.clone();
+    let router = Router::new(Protobuf).on(move |event: Envelope<Counted>, _| {
+        log.lock().unwrap().push(format!("{} {}", event.event_id, event.payload.people));
+        async { Ok::<_, Failure>(()) }
+    });
+    let value = Protobuf.seal(&sealed).unwrap();
+    assert!(matches!(router.handle(message(Some(&value), "application/protobuf")).await, Ok(Handled::Done(_))));
+    assert_eq!(*got.lock().unwrap(), ["e1 7"]);
+}
