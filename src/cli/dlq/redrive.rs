@@ -176,7 +176,7 @@ struct Topics {
 
 impl Topics {
     fn connect(dead: &DeadTopic, to: Option<String>) -> anyhow::Result<Topics> {
-        let copies = KafkaCopies::connect(&dead.config, dead.metrics.clone(), false)?;
+        let copies = KafkaCopies::one_by_one(&dead.config, dead.metrics.clone())?;
         let dead = dead.config.topic.clone();
         if to.as_ref() == Some(&dead) {
             bail!("{dead} is the dead-letter topic itself: choose another --to-topic");
