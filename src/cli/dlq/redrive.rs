@@ -231,7 +231,7 @@ impl Topics {
             value: None,
             headers: Mark::headers(letter, to),
         };
-        let note = "was redriven, but that is not marked: the next redrive sends it again";
+        let note = "was redriven, but its mark is not acknowledged: the next redrive may send it again";
         self.stored(&self.dead, &mark).await.map_err(|error| stopped(letter, note, error))?;
         fail::fail_point!("redrive-marked", |_| std::process::abort());
         Ok(())
