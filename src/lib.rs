@@ -10,6 +10,9 @@
 //! 5. [`query`] answers how many, of what, when: a JSON API and a live page.
 //! 6. [`admin`] tells how the process is: metrics and health.
 //!
+//! Services of your own stand beside the counting: [`publish`] writes typed events ([`envelope`]) into a log, and a
+//! [`worker`] reads them, handles each, and keeps what fails.
+//!
 //! [`app`] wires these together; nothing else knows them all. ARCHITECTURE.md is the map.
 
 pub mod admin;
@@ -25,7 +28,6 @@ pub mod ingest;
 pub mod log;
 pub mod pipeline;
 pub mod publish;
-
 pub mod query;
 pub mod retry;
 pub mod shutdown;

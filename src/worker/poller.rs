@@ -123,6 +123,7 @@ impl<H: Handler> Poller<H> {
             let notices = self.read();
             self.hand_over();
             ended = notices.into_iter().try_for_each(|notice| self.heed(notice));
+            self.revive();
             self.hold_back();
             self.commit();
             self.look_at_lag();
@@ -260,6 +261,18 @@ impl<H: Handler> Poller<H> {
     fn cancel(&mut self, partition: i32) {
         if let Some(running) = self.assigned.remove(&partition).and_then(|assigned| assigned.running) {
             running.task.abort();
+        }
+    }
+
+    /// A task of ours that panicked would leave its partition to nobody: it begins anew where it was committed.
+    fn revive(&mut self) {
+        let has_ended =
+            |assigned: &Assigned| assigned.running.as_ref().is_some_and(|running| running.task.is_finished());
+        let dead: Vec<i32> = self.assigned.iter().filter(|(_, one)| has_ended(one)).map(|(id, _)| *id).collect();
+        if !dead.is_empty() {
+            let group = self.shared.log.group();
+            tracing::error!(group, partitions = ?dead, "the tasks of partitions panicked; they begin anew");
+            self.locate(dead);
         }
     }
 
