@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::support::app::{Finished, Running, finish};
 use crate::support::doors::SOON;
 use crate::support::topic::{Raw, Record};
+use crate::support::traffic::Visitors;
 use crate::support::wire::{self, Odd};
 use crate::support::{self, Kafka, Settings, eventually, free_ports, now_ms, unique};
 
@@ -358,4 +359,26 @@ async fn a_header_whose_name_is_no_text_stops_nobody() {
     assert!(lines.len() == 1 && show.code == 0 && show.output.contains("no json"), "{}", show.output);
     let copied = finish(&["replay", "--to-topic", &unique("odd-copy")], &settings).await;
     assert!(copied.code == 0 && copied.output.contains("2 records"), "{}", copied.output);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_letter_that_is_too_large_for_the_topic_holds_up_no_other() {
+    let (kafka, redis) = (support::kafka().await, support::redis().await);
+    let topic = kafka.topic_with("too-large", 1, &[("max.message.bytes", "20000")]).await;
+    let dead = format!("{topic}.dlq");
+    kafka.create(&dead, 1, &[]).await;
+    let settings = Settings::kafka(kafka, redis, &unique("not-this"), &unique("too-large"));
+    // Bytes that cannot be compressed.
+    let mut visitors = Visitors::new("too-large");
+    let large: Vec<u8> = (0..100_000).map(|_| visitors.below(256) as u8).collect();
+    let letter =
+        |offset, value: &[u8]| Dead { topic: &topic, group: "g", reason: "why", offset, failed_at: 5 }.raw(value, &[]);
+    let letters: Vec<_> = (0..9).map(|n| letter(n, if n == 4 { &large } else { b"small" })).collect();
+    kafka.produce(&dead, letters).await;
+    for sent in [8, 8] {
+        let redrive = dlq(&["redrive", "--topic", &topic, "--all"], &settings).await;
+        assert!(redrive.code == 1 && redrive.output.contains("larger than the topic takes"), "{}", redrive.output);
+        assert_eq!(kafka.read(&topic).await.len(), sent, "{}", redrive.output);
+    }
+    assert_eq!(offsets(&listed(&["--topic", &topic], &settings).await.0), [4]);
 }

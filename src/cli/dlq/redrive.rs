@@ -176,7 +176,7 @@ struct Topics {
 
 impl Topics {
     fn connect(dead: &DeadTopic, to: Option<String>) -> anyhow::Result<Topics> {
-        let copies = KafkaCopies::connect(&dead.config, dead.metrics.clone(), false)?;
+        let copies = KafkaCopies::one_by_one(&dead.config, dead.metrics.clone())?;
         let dead = dead.config.topic.clone();
         if to.as_ref() == Some(&dead) {
             bail!("{dead} is the dead-letter topic itself: choose another --to-topic");
@@ -231,7 +231,7 @@ impl Topics {
             value: None,
             headers: Mark::headers(letter, to),
         };
-        let note = "was redriven, but that is not marked: the next redrive sends it again";
+        let note = "was redriven, but its mark is not acknowledged: the next redrive may send it again";
         self.stored(&self.dead, &mark).await.map_err(|error| stopped(letter, note, error))?;
         fail::fail_point!("redrive-marked", |_| std::process::abort());
         Ok(())

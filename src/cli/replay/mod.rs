@@ -3,6 +3,7 @@
 mod copy;
 mod plan;
 
+use super::kafka::Probe;
 use super::pace::Pace;
 use super::text::count;
 use super::{ConfigFile, remark, say, time_ms};
@@ -80,9 +81,9 @@ impl Replay {
         if self.dry_run {
             return Ok(would(&plan.ranges, &source, &to));
         }
-        let copies = KafkaCopies::connect(&kafka, metrics, true)?;
         let lanes = plan.partitions.unwrap_or(kafka.partitions);
-        let targets = copies.prepare(&to, lanes).await?;
+        let targets = KafkaCopies::one_by_one(&kafka, metrics.clone())?.prepare(&to, lanes).await?;
+        let copies = KafkaCopies::in_bulk(&kafka, metrics, largest_batch(&kafka, &to).await?)?;
         let lane = Lane { same: plan.partitions == Some(targets), targets };
         let (pace, copies) = (Arc::new(Mutex::new(Pace::new(self.rate))), Arc::new(copies));
         let job = Job { source, to, lane, pace, copies };
@@ -97,6 +98,13 @@ impl Replay {
             partitions: self.partition.clone(),
         }
     }
+}
+
+/// How large a batch a topic takes. Who may not ask finds out.
+async fn largest_batch(kafka: &KafkaConfig, topic: &str) -> anyhow::Result<u64> {
+    let (entries, default) = (Probe::new(kafka)?.configured(topic).await.unwrap_or_default(), 1_000_000);
+    let entry = entries.into_iter().find(|entry| entry.name == "max.message.bytes");
+    Ok(entry.and_then(|entry| entry.value?.parse().ok()).unwrap_or(default))
 }
 
 fn would(ranges: &[Range], source: &Source, to: &str) -> ExitCode {

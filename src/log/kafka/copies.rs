@@ -90,20 +90,31 @@ pub struct KafkaCopies {
 }
 
 impl KafkaCopies {
-    /// Sets the client up. It connects by itself. `gapless`: the first record that fails ends it, and nothing that came
-    /// behind it for its partition is stored, so whoever goes on from there keeps the order.
+    /// Sets the client up, for who waits for each record before the next one. It connects by itself.
     ///
     /// # Errors
     /// When the configuration cannot work.
-    pub fn connect(config: &KafkaConfig, metrics: Arc<Metrics>, gapless: bool) -> Result<KafkaCopies, LogError> {
-        let ours = [
-            // The broker decides what is too large.
-            ("message.max.bytes", DEAD_LETTER_BYTES),
-            ("message.timeout.ms", "30000"),
-            ("enable.gapless.guarantee", if gapless { "true" } else { "false" }),
-            // Who does not copy in bulk waits for each record.
-            ("linger.ms", if gapless { "5" } else { "0" }),
-        ];
+    pub fn one_by_one(config: &KafkaConfig, metrics: Arc<Metrics>) -> Result<KafkaCopies, LogError> {
+        KafkaCopies::connect(config, metrics, &[("linger.ms", "0")])
+    }
+
+    /// The same for many records at once, to a topic that takes batches of so many bytes: brokers refuse a batch as a
+    /// whole, so a record that is too large has to be alone in its own. The first record that fails ends it, and nothing
+    /// that came behind it for its partition is stored: whoever goes on from there keeps the order.
+    ///
+    /// # Errors
+    /// When the configuration cannot work.
+    pub fn in_bulk(config: &KafkaConfig, metrics: Arc<Metrics>, largest: u64) -> Result<KafkaCopies, LogError> {
+        // Room for what stands around the records.
+        let batch = (largest / 10 * 9).clamp(1, 1_000_000).to_string();
+        let ours = [("linger.ms", "5"), ("enable.gapless.guarantee", "true"), ("batch.size", batch.as_str())];
+        KafkaCopies::connect(config, metrics, &ours)
+    }
+
+    fn connect(config: &KafkaConfig, metrics: Arc<Metrics>, more: &[(&str, &str)]) -> Result<KafkaCopies, LogError> {
+        // The broker decides what is too large.
+        let mut ours = vec![("message.max.bytes", DEAD_LETTER_BYTES), ("message.timeout.ms", "30000")];
+        ours.extend(more);
         let context = Context(Complaints::new(metrics));
         let client = producing(config, &ours).create_with_context(context);
         Ok(KafkaCopies { config: config.clone(), client: client.map_err(|e| LogError::Client(e.to_string()))? })
