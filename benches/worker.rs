@@ -84,7 +84,7 @@ fn worker(brokers: &str, topic: &str, events: u64) {
     let handled = metrics.worker_events_total.with_label_values(&[&group, "handled"]);
     let log = Arc::new(KafkaLog::connect(&kafka, metrics.clone()).unwrap());
     let handler = async |message: Message| {
-        black_box(message.value().map(bytes::Bytes::len));
+        black_box(message.value().map(<[u8]>::len));
         Ok::<(), Failure>(())
     };
     let worker = Worker::new(log, Config::default(), metrics, handler).unwrap();

@@ -34,7 +34,8 @@ pub(super) async fn attempt<H: Handler>(shared: &Shared<H>, message: Message) ->
             Err(attempted) => attempted,
         };
     };
-    once(shared, idempotency, message).await.unwrap_or_else(|attempted| attempted)
+    // Apart, so that an attempt without notes is small: one is made for every message.
+    Box::pin(once(shared, idempotency, message)).await.unwrap_or_else(|attempted| attempted)
 }
 
 async fn once<H: Handler>(
@@ -96,8 +97,8 @@ pub(super) async fn bury<H>(shared: &Shared<H>, message: &Message, attempts: u32
         partition: message.partition(),
         offset: message.offset(),
         time_ms: message.time_ms(),
-        key: message.key().map(|key| key.to_vec()),
-        value: message.value().map(|value| value.to_vec()),
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.value().map(<[u8]>::to_vec),
         headers: message.headers().map(|(name, value)| Header::copied(name, value)).collect(),
         error: reason.to_owned(),
         attempts,

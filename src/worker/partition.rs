@@ -16,6 +16,8 @@ pub(super) struct Task {
     pub(super) failures: u32,
     /// Its key by its hash, for [`Partition`]: two keys with one hash wait for each other, which does no harm.
     key: u64,
+    /// Whether messages of its key wait for it.
+    holds_key: bool,
 }
 
 /// A place in the log.
@@ -35,10 +37,12 @@ pub(super) struct Partition {
     next: i64,
     /// From the first that is not finished on.
     open: VecDeque<Slot>,
-    /// Keys that a message is tried of, or waits for another attempt, and the messages behind it.
+    /// Keys of which a message is under way or waits for another attempt, and the messages behind it.
     keys: HashMap<u64, VecDeque<Message>>,
     /// First of their keys: they only wait for a place.
     ready: VecDeque<Task>,
+    /// Not looked at yet.
+    incoming: VecDeque<Message>,
     running: usize,
     unfinished: usize,
     bytes: usize,
@@ -54,6 +58,7 @@ impl Partition {
             open: VecDeque::new(),
             keys: HashMap::new(),
             ready: VecDeque::new(),
+            incoming: VecDeque::new(),
             running: 0,
             unfinished: 0,
             bytes: 0,
@@ -68,52 +73,78 @@ impl Partition {
         self.next = message.offset() + 1;
         self.open.push_back(Slot { offset: message.offset(), time_ms: message.time_ms(), is_finished: false });
         self.unfinished += 1;
-        self.bytes += message.bytes();
-        let key = match message.key() {
-            Some(key) => self.hasher.hash_one(&**key),
-            // Without a key there is no order to keep.
-            None => self.hasher.hash_one(message.offset()),
-        };
-        match self.keys.get_mut(&key) {
-            Some(behind) => behind.push_back(message),
-            None => {
-                self.keys.insert(key, VecDeque::new());
-                self.ready.push_back(Task { message, failures: 0, key });
-            }
-        }
+        self.bytes += message.weight();
+        self.incoming.push_back(message);
     }
 
-    /// A message that may be handled now. It has its place until [`Partition::finished`] or [`Partition::waits`].
+    /// A message that may be handled now. It has its place until [`Partition::finished`], [`Partition::waits`] or
+    /// [`Partition::put_back`]; if one of these does not come before the next call, [`Partition::holds`] has to.
     pub(super) fn next(&mut self) -> Option<Task> {
         if self.running >= self.limit {
             return None;
         }
-        let task = self.ready.pop_front()?;
+        let task = self.ready.pop_front().or_else(|| self.first_of_its_key())?;
         self.running += 1;
         Some(task)
+    }
+
+    fn first_of_its_key(&mut self) -> Option<Task> {
+        while let Some(message) = self.incoming.pop_front() {
+            let key = match message.key() {
+                Some(key) => self.hasher.hash_one(key),
+                // Without a key there is no order to keep.
+                None => self.hasher.hash_one(message.offset()),
+            };
+            match self.keys.get_mut(&key) {
+                Some(behind) => behind.push_back(message.detached()),
+                None => return Some(Task { message, failures: 0, key, holds_key: false }),
+            }
+        }
+        None
+    }
+
+    /// It takes longer: messages of its key wait for it.
+    pub(super) fn holds(&mut self, task: &mut Task) {
+        if !task.holds_key {
+            task.holds_key = true;
+            self.keys.insert(task.key, VecDeque::new());
+        }
     }
 
     /// It is done with, whatever came of it.
     pub(super) fn finished(&mut self, task: &Task) {
         self.running -= 1;
         self.unfinished -= 1;
-        self.bytes -= task.message.bytes();
-        if let Ok(at) = self.open.binary_search_by_key(&task.message.offset(), |slot| slot.offset) {
-            self.open[at].is_finished = true;
+        self.bytes -= task.message.weight();
+        self.close(task.message.offset());
+        if !task.holds_key {
+            return;
         }
-        while self.open.front().is_some_and(|slot| slot.is_finished) {
-            self.open.pop_front();
-        }
-        let behind = self.keys.get_mut(&task.key).and_then(VecDeque::pop_front);
-        match behind {
-            Some(message) => self.ready.push_back(Task { message, failures: 0, key: task.key }),
+        match self.keys.get_mut(&task.key).and_then(VecDeque::pop_front) {
+            Some(message) => self.ready.push_back(Task { message, failures: 0, key: task.key, holds_key: true }),
             None => _ = self.keys.remove(&task.key),
         }
     }
 
+    fn close(&mut self, offset: i64) {
+        match self.open.front() {
+            Some(first) if first.offset == offset => _ = self.open.pop_front(),
+            _ => {
+                if let Ok(at) = self.open.binary_search_by_key(&offset, |slot| slot.offset) {
+                    self.open[at].is_finished = true;
+                }
+            }
+        }
+        while self.open.front().is_some_and(|slot| slot.is_finished) {
+            self.open.pop_front();
+        }
+    }
+
     /// It gives up its place for a while; its key waits with it.
-    pub(super) fn waits(&mut self) {
+    pub(super) fn waits(&mut self, task: &mut Task) {
         self.running -= 1;
+        self.holds(task);
+        task.message = task.message.detached();
     }
 
     /// It may be handled again: before all that came later.
@@ -121,9 +152,16 @@ impl Partition {
         self.ready.push_front(task);
     }
 
+    /// It gives up its place, and may have one at once.
+    pub(super) fn put_back(&mut self, mut task: Task) {
+        self.running -= 1;
+        self.holds(&mut task);
+        self.again(task);
+    }
+
     /// Whether a message only waits for a place.
     pub(super) fn is_ready(&self) -> bool {
-        !self.ready.is_empty()
+        !self.ready.is_empty() || !self.incoming.is_empty()
     }
 
     /// Everything before it is finished: what may be committed.
@@ -145,11 +183,14 @@ impl Partition {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::LogRecord;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
     fn message(offset: i64, key: Option<&str>) -> Message {
-        Message::at(offset, key)
+        let key = key.map(str::as_bytes);
+        let record = LogRecord { partition: 0, offset, time_ms: None, key, value: None, headers: None };
+        Message::alone(&"test".into(), &record)
     }
 
     fn partition(limit: usize, keys: &[&str]) -> Partition {
@@ -158,10 +199,17 @@ mod tests {
         partition
     }
 
+    /// The next one, whose handler takes longer.
+    fn begun(partition: &mut Partition) -> Task {
+        let mut task = partition.next().unwrap();
+        partition.holds(&mut task);
+        task
+    }
+
     #[test]
     fn a_key_waits_for_itself_and_for_nobody_else() {
         let mut partition = partition(9, &["a", "a", "b"]);
-        let (a, b) = (partition.next().unwrap(), partition.next().unwrap());
+        let (a, b) = (begun(&mut partition), begun(&mut partition));
         assert_eq!((a.message.offset(), b.message.offset()), (0, 2));
         assert!(partition.next().is_none());
         partition.finished(&a);
@@ -171,7 +219,7 @@ mod tests {
     #[test]
     fn the_position_waits_for_the_oldest() {
         let mut partition = partition(9, &["a", "b", "c"]);
-        let tasks: Vec<Task> = std::iter::from_fn(|| partition.next()).collect();
+        let tasks = [begun(&mut partition), begun(&mut partition), begun(&mut partition)];
         partition.finished(&tasks[1]);
         partition.finished(&tasks[2]);
         assert_eq!(partition.position(), 0);
@@ -192,8 +240,8 @@ mod tests {
     #[test]
     fn what_waits_for_another_attempt_takes_no_place_but_holds_its_key() {
         let mut partition = partition(1, &["a", "b", "a"]);
-        let first = partition.next().unwrap();
-        partition.waits();
+        let mut first = partition.next().unwrap();
+        partition.waits(&mut first);
         let second = partition.next().unwrap();
         assert_eq!(second.message.offset(), 1);
         partition.finished(&second);
@@ -234,11 +282,25 @@ mod tests {
                         finished.entry(keys[usize::try_from(offset).unwrap()]).or_default().push(offset);
                     }
                     2 if !running.is_empty() && choose(2) == 0 => {
-                        waiting.push(running.swap_remove(choose(running.len())));
-                        partition.waits();
+                        let mut task = running.swap_remove(choose(running.len()));
+                        partition.waits(&mut task);
+                        waiting.push(task);
                     }
                     3 if !waiting.is_empty() => partition.again(waiting.swap_remove(choose(waiting.len()))),
-                    _ => running.extend(partition.next()),
+                    _ => match (partition.next(), choose(3)) {
+                        // It ends at once.
+                        (Some(task), 0) => {
+                            partition.finished(&task);
+                            let offset = task.message.offset();
+                            finished.entry(keys[usize::try_from(offset).unwrap()]).or_default().push(offset);
+                        }
+                        (Some(task), 1) if choose(2) == 0 => partition.put_back(task),
+                        (Some(mut task), _) => {
+                            partition.holds(&mut task);
+                            running.push(task);
+                        }
+                        (None, _) => {}
+                    },
                 }
                 prop_assert!(running.len() <= limit);
                 let done = |offset: i64| finished.values().any(|offsets| offsets.contains(&offset));

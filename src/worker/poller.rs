@@ -2,8 +2,9 @@
 //! finished. It never waits for a handler.
 
 use super::attempt::now_ms;
+use super::message::Batch;
 use super::runner::{self, Channels, Progress};
-use super::{Handler, Message, Shared, Start, WorkerError, locate};
+use super::{Handler, Shared, Start, WorkerError, locate};
 use crate::log::{Consumer, Notice};
 use crate::shutdown::Shutdown;
 use futures_util::future::join_all;
@@ -52,8 +53,8 @@ struct Assigned {
 
 /// A partition that is read.
 struct Running {
-    inbox: UnboundedSender<Vec<Message>>,
-    batch: Vec<Message>,
+    inbox: UnboundedSender<Batch>,
+    batch: Batch,
     stop: oneshot::Sender<()>,
     task: JoinHandle<i64>,
     progress: Arc<Progress>,
@@ -133,13 +134,13 @@ impl<H: Handler> Poller<H> {
     }
 
     fn read(&mut self) -> Vec<Notice> {
-        let Poller { shared, consumer, assigned, leaving, .. } = self;
+        let Poller { consumer, assigned, leaving, .. } = self;
         leaving.retain(|task| !task.is_finished());
         let timeout = if leaving.is_empty() { POLL } else { POLL_LEAVING };
         consumer.poll(timeout, BATCH, &mut |record| {
             let running = assigned.get_mut(&record.partition).and_then(|assigned| assigned.running.as_mut());
             if let Some(running) = running {
-                running.batch.push(Message::copied(&shared.topic, &record));
+                running.batch.push(&record);
             }
         })
     }
@@ -149,9 +150,9 @@ impl<H: Handler> Poller<H> {
             if running.batch.is_empty() {
                 continue;
             }
-            let batch = std::mem::take(&mut running.batch);
+            let batch = running.batch.take();
             running.progress.messages.fetch_add(batch.len(), Ordering::Relaxed);
-            running.progress.bytes.fetch_add(batch.iter().map(Message::bytes).sum(), Ordering::Relaxed);
+            running.progress.bytes.fetch_add(batch.weight(), Ordering::Relaxed);
             // Its task ends only when it is told to, or by a panic of ours, after which nothing is committed.
             drop(running.inbox.send(batch));
         }
@@ -235,7 +236,7 @@ impl<H: Handler> Poller<H> {
         let task = self.runtime.spawn(runner::run(self.shared.clone(), offset, channels));
         // A group that begins at the end must not begin at a later one after a rebalance: that is committed at once.
         let committed = (self.shared.config.start == Start::Earliest).then_some(offset);
-        Running { inbox, batch: Vec::new(), stop, task, progress, committed, is_paused: false }
+        Running { inbox, batch: Batch::of(&self.shared.topic), stop, task, progress, committed, is_paused: false }
     }
 
     /// Lets the handlers of partitions end, commits what they finished, and then gives the partitions up.

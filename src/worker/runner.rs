@@ -2,9 +2,10 @@
 
 use super::attempt::{Attempted, attempt, bury};
 use super::breaker::Permit;
+use super::message::Batch;
 use super::meters::{Failed, Finished};
 use super::partition::{Partition, Task};
-use super::{Handler, Message, Shared};
+use super::{Handler, Shared};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use prometheus::local::LocalHistogram;
@@ -45,7 +46,7 @@ impl Progress {
 
 /// How a runner is reached.
 pub(super) struct Channels {
-    pub(super) inbox: UnboundedReceiver<Vec<Message>>,
+    pub(super) inbox: UnboundedReceiver<Batch>,
     /// Ends it; so does the loss of the sender.
     pub(super) stop: oneshot::Receiver<()>,
     pub(super) progress: Arc<Progress>,
@@ -93,7 +94,7 @@ pub(super) async fn run<H: Handler>(shared: Arc<Shared<H>>, from: i64, channels:
         tokio::select! {
             biased;
             _ = &mut stop => break,
-            Some(settled) = runner.running.next() => runner.settle(settled),
+            Some(settled) = runner.running.next() => runner.settle(settled, Instant::now()),
             Some(task) = runner.waiting.next() => runner.partition.again(task),
             batch = inbox.recv() => match batch {
                 Some(batch) => runner.accept(batch),
@@ -128,23 +129,22 @@ impl<'a, H: Handler> Runner<'a, H> {
         }
     }
 
-    fn accept(&mut self, batch: Vec<Message>) {
-        for message in batch {
-            self.taken.0 += 1;
-            self.taken.1 += message.bytes();
-            self.partition.accept(message);
-        }
+    fn accept(&mut self, batch: Batch) {
+        self.taken.0 += batch.len();
+        self.taken.1 += batch.weight();
+        batch.messages().for_each(|message| self.partition.accept(message));
     }
 
     /// Begins what may be handled now. `true` when there is more.
     async fn launch_all(&mut self) -> bool {
+        // Where one ends at once the next begins: the clock is read once for each.
+        let mut now = Instant::now();
         for _ in 0..BURST {
             let Some(task) = self.partition.next() else { return false };
-            let now = Instant::now();
             match self.shared.breaker.permit(now) {
-                Some(permit) => self.launch(task, permit, now).await,
+                Some(permit) => now = self.launch(task, permit, now).await,
                 None => {
-                    self.put_back(task);
+                    self.partition.put_back(task);
                     return false;
                 }
             }
@@ -152,13 +152,17 @@ impl<'a, H: Handler> Runner<'a, H> {
         true
     }
 
-    /// Most handlers that have nothing to wait for end with their first poll: then nothing is queued.
-    async fn launch(&mut self, task: Task, permit: Permit, now: Instant) {
+    /// Most handlers that have nothing to wait for end with their first poll: then nothing is queued. Answers when that
+    /// was over.
+    async fn launch(&mut self, mut task: Task, permit: Permit, now: Instant) -> Instant {
         let mut attempting = Box::pin(attempt(self.shared, task.message.clone()));
         let began = Some(now);
-        match poll_fn(|context| Poll::Ready(attempting.as_mut().poll(context))).await {
-            Poll::Ready(came) => self.settle(Settled { task, permit, came, began }),
+        let polled = poll_fn(|context| Poll::Ready(attempting.as_mut().poll(context))).await;
+        let then = Instant::now();
+        match polled {
+            Poll::Ready(came) => self.settle(Settled { task, permit, came, began }, then),
             Poll::Pending => {
+                self.partition.holds(&mut task);
                 let limit = self.shared.config.handler_timeout;
                 self.running.push(Box::pin(async move {
                     let ended = tokio::time::timeout(limit, attempting).await;
@@ -167,17 +171,18 @@ impl<'a, H: Handler> Runner<'a, H> {
                 }));
             }
         }
+        then
     }
 
-    fn settle(&mut self, settled: Settled) {
+    fn settle(&mut self, settled: Settled, now: Instant) {
         let Settled { mut task, permit, came, began } = settled;
         if let Some(began) = began {
-            self.seconds.observe(began.elapsed().as_secs_f64());
+            self.seconds.observe((now - began).as_secs_f64());
         }
         if let Attempted::Unavailable(reason) = came {
-            let opened = permit.failed(&self.shared.breaker, Instant::now());
+            let opened = permit.failed(&self.shared.breaker, now);
             self.shared.meters.unavailable(&task.message, &reason, opened);
-            return self.put_back(task);
+            return self.partition.put_back(task);
         }
         if permit.reached() {
             self.shared.meters.available();
@@ -191,7 +196,7 @@ impl<'a, H: Handler> Runner<'a, H> {
                 task.failures += 1;
                 let wait = self.shared.config.backoff.jittered(task.failures, rand::random());
                 self.shared.meters.again(&task.message, task.failures, &failed, wait);
-                self.partition.waits();
+                self.partition.waits(&mut task);
                 self.waiting.push(Box::pin(async move {
                     tokio::time::sleep(wait).await;
                     task
@@ -203,18 +208,14 @@ impl<'a, H: Handler> Runner<'a, H> {
     }
 
     /// It keeps its place until its dead letter is stored: its key goes on behind it.
-    fn give_up(&mut self, task: Task, reason: String) {
+    fn give_up(&mut self, mut task: Task, reason: String) {
         let shared = self.shared;
+        self.partition.holds(&mut task);
         self.running.push(Box::pin(async move {
             bury(shared, &task.message, task.failures + 1, &reason).await;
             let came = Attempted::Finished(Finished::DeadLettered);
             Settled { task, permit: Permit::none(), came, began: None }
         }));
-    }
-
-    fn put_back(&mut self, task: Task) {
-        self.partition.waits();
-        self.partition.again(task);
     }
 
     /// Tells the poller and the meters how far it is.
@@ -241,7 +242,7 @@ impl<'a, H: Handler> Runner<'a, H> {
         tokio::pin!(deadline);
         while !self.running.is_empty() {
             tokio::select! {
-                Some(settled) = self.running.next() => self.settle(settled),
+                Some(settled) = self.running.next() => self.settle(settled, Instant::now()),
                 () = &mut deadline => break,
             }
         }

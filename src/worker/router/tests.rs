@@ -81,7 +81,7 @@ fn new_service(got: &Got) -> Router<Json> {
 }
 
 async fn failure(router: &Router<Json>, value: &str) -> String {
-    match router.handle(Message::of(value.to_owned())).await {
+    match router.handle(Message::of(value)).await {
         Err(Failure::Permanent(reason)) => reason,
         other => panic!("{other:?}"),
     }
@@ -173,7 +173,7 @@ impl Headers for Given {
 fn message(value: Option<&[u8]>, content_type: &'static str) -> Message {
     let headers = Given(vec![Header::text("content-type", content_type)]);
     let record = LogRecord { partition: 1, offset: 7, time_ms: Some(5), key: None, value, headers: Some(&headers) };
-    Message::copied(&"people".into(), &record)
+    Message::alone(&"people".into(), &record)
 }
 
 #[tokio::test]
