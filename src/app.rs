@@ -6,7 +6,7 @@ use crate::counter::Counters;
 use crate::embedded::EmbeddedFile;
 use crate::http::Server;
 use crate::ingest::Ingest;
-use crate::log::{self, EmbeddedLog, EventLog, KafkaLog};
+use crate::log::{self, EmbeddedLog, EventLog, KafkaLog, LogError};
 use crate::pipeline::{Parts, Pipeline};
 use crate::query::Query;
 use crate::shutdown::Shutdown;
@@ -184,7 +184,12 @@ async fn tend_log(
     shutdown: Shutdown,
     drain: Duration,
 ) -> anyhow::Result<()> {
-    if !prepare_log(&*log, &readiness, &shutdown).await? {
+    let waiting = |error: &LogError| {
+        for role in [Role::Ingest, Role::Process] {
+            readiness.not_ready(role, error.to_string());
+        }
+    };
+    if !log::prepare(&*log, &shutdown, waiting).await? {
         return Ok(());
     }
     let watching = takes_events.then(|| tokio::spawn(watch_ingest(log, readiness)));
@@ -201,30 +206,6 @@ async fn tend_log(
         let _ = watching.await;
     }
     result
-}
-
-/// Until the log answers. `false`: the shutdown began first.
-async fn prepare_log(log: &dyn EventLog, readiness: &Readiness, shutdown: &Shutdown) -> anyhow::Result<bool> {
-    let mut wait = Duration::from_millis(200);
-    loop {
-        let error = tokio::select! {
-            prepared = log.prepare() => match prepared {
-                Ok(()) => return Ok(true),
-                Err(error) => error,
-            },
-            () = shutdown.begun() => return Ok(false),
-        };
-        if !error.is_retryable() {
-            return Err(error.into());
-        }
-        for role in [Role::Ingest, Role::Process] {
-            readiness.not_ready(role, error.to_string());
-        }
-        if tokio::time::timeout(wait, shutdown.begun()).await.is_ok() {
-            return Ok(false);
-        }
-        wait = (wait * 2).min(Duration::from_secs(2));
-    }
 }
 
 async fn watch_ingest(log: Arc<dyn EventLog>, readiness: Arc<Readiness>) {

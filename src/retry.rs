@@ -12,6 +12,9 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    /// For what is away and comes back by itself: Kafka, Redis.
+    pub const AWAY: Backoff = Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(2) };
+
     /// How long to wait after the n-th failure in a row, from 1.
     pub fn after(self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);

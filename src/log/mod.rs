@@ -23,6 +23,8 @@ pub use kafka::{
 pub use letter::{Kept, KeptLetter, LetterId, LetterOrigin, Mark, Marks};
 pub use record::{About, DeadLetter, Header, Headers, KeptRecord, LogRecord, NewRecord, trace_among};
 
+use crate::retry::Backoff;
+use crate::shutdown::Shutdown;
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,6 +148,29 @@ pub trait EventLog: Send + Sync {
 
     /// Waits until everything handed over is acknowledged or has failed, at most `timeout`.
     async fn drain(&self, timeout: Duration);
+}
+
+/// Prepares a log as soon as it answers. `false`: the shutdown began first. `waiting` is told each time that it does not.
+///
+/// # Errors
+/// When it will never answer as it is configured.
+pub async fn prepare(log: &dyn EventLog, shutdown: &Shutdown, waiting: impl Fn(&LogError)) -> Result<bool, LogError> {
+    let mut failures = 0;
+    loop {
+        let prepared = tokio::select! {
+            prepared = log.prepare() => prepared,
+            () = shutdown.begun() => return Ok(false),
+        };
+        match prepared {
+            Ok(()) => return Ok(true),
+            Err(error) if !error.is_retryable() => return Err(error),
+            Err(error) => waiting(&error),
+        }
+        failures += 1;
+        if tokio::time::timeout(Backoff::AWAY.after(failures), shutdown.begun()).await.is_ok() {
+            return Ok(false);
+        }
+    }
 }
 
 /// The side of a log that reads: one member of the consumer group.

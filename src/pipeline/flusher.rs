@@ -2,7 +2,8 @@
 
 use super::partition::{Answer, Next, Partition};
 use super::worker::Handle;
-use super::{BACKOFF, Shared, locate, now_ms};
+use super::{Shared, locate, now_ms};
+use crate::retry::Backoff;
 use crate::store::{Flush, Flushed, PartitionFlush, StoreError};
 use futures_util::future::join_all;
 use std::collections::HashMap;
@@ -54,7 +55,7 @@ impl Flusher {
                 break;
             }
             attempt += 1;
-            tokio::time::sleep(BACKOFF.after(attempt)).await;
+            tokio::time::sleep(Backoff::AWAY.after(attempt)).await;
             self.shared.registry.tick();
         }
         self.commit();

@@ -1,7 +1,8 @@
 //! Brings dead letters to the log. A segment leaves for the store only after its letters are stored.
 
-use super::{BACKOFF, Shared};
+use super::Shared;
 use crate::log::DeadLetter;
+use crate::retry::Backoff;
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -41,7 +42,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut batches: UnboundedReceiver<Lett
             attempt += 1;
             shared.metrics.dead_letter_retries_total.inc();
             tracing::warn!(attempt, letters = batch.letters.len(), %error, "dead letters are not stored yet");
-            tokio::time::sleep(BACKOFF.after(attempt)).await;
+            tokio::time::sleep(Backoff::AWAY.after(attempt)).await;
         }
         fail::fail_point!("letters-stored", |_| std::process::abort());
         stored(&shared, &batch);

@@ -4,9 +4,10 @@ use super::partition::{Next, Partition};
 use super::reading::Place;
 use super::start::{Located, Start};
 use super::worker::{Handle, Order};
-use super::{BACKOFF, Shared, now_ms};
+use super::{Shared, now_ms};
 use crate::counter::Fingerprint;
 use crate::log::{Extent, KeptRecord};
+use crate::retry::Backoff;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, handle: &Handle, partitions: Vec<i32>,
                     shared.report_not_ready(&format!("cannot look up where partitions start: {error}"));
                     attempt += 1;
                     tokio::select! {
-                        () = tokio::time::sleep(BACKOFF.after(attempt)) => {}
+                        () = tokio::time::sleep(Backoff::AWAY.after(attempt)) => {}
                         () = shared.shutdown.begun() => return,
                     }
                 }

@@ -176,7 +176,7 @@ async fn prepare_store(shared: &Shared, layout: &Layout) -> Result<bool, Pipelin
             Err(error) => shared.report_not_ready(&error.to_string()),
         }
         attempt += 1;
-        if shared.stopped_within(BACKOFF.after(attempt)).await {
+        if shared.stopped_within(Backoff::AWAY.after(attempt)).await {
             return Ok(false);
         }
     }
@@ -196,14 +196,11 @@ async fn worker_count(shared: &Shared) -> Option<usize> {
             Err(error) => shared.report_not_ready(&error.to_string()),
         }
         attempt += 1;
-        if shared.stopped_within(BACKOFF.after(attempt)).await {
+        if shared.stopped_within(Backoff::AWAY.after(attempt)).await {
             return None;
         }
     }
 }
-
-/// Between attempts to reach what is away.
-const BACKOFF: Backoff = Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(2) };
 
 type Ended = JoinHandle<Result<(), PipelineError>>;
 type Workers = (Arc<[Handle]>, Vec<Ended>);

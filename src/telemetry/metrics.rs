@@ -109,6 +109,8 @@ catalogue! {
     connections_refused_total: IntCounterVec("listener", &["ingest", "query", "admin"]),
     /// Seconds until the log acknowledged an append.
     log_append_seconds: Histogram(INGEST_SECONDS),
+    /// Bytes of events that wait in ingest's spool for the log; 0 without a spool.
+    spool_bytes: IntGauge,
     /// Errors that the log's client reported.
     log_errors_total: IntCounter,
     /// Records between the stored offset and the end of the partition.

@@ -4,9 +4,6 @@ use super::{Shared, Start};
 use crate::log::{Consumer, Extent};
 use crate::retry::Backoff;
 use std::sync::Arc;
-use std::time::Duration;
-
-const BACKOFF: Backoff = Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(2) };
 
 /// Asks until the log answers.
 pub(super) async fn locate<H: Send + Sync + 'static>(
@@ -25,7 +22,7 @@ pub(super) async fn locate<H: Send + Sync + 'static>(
         };
         failures += 1;
         tracing::warn!(group = shared.log.group(), ?partitions, failures, error, "cannot look partitions up yet");
-        tokio::time::sleep(BACKOFF.after(failures)).await;
+        tokio::time::sleep(Backoff::AWAY.after(failures)).await;
     }
 }
 

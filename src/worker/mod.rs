@@ -51,14 +51,13 @@ pub use idempotency::Idempotency;
 pub use message::Message;
 pub use router::{Newer, Others, Router};
 
-use crate::log::EventLog;
+use crate::log::{self, EventLog, LogError};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 use breaker::Breaker;
 use meters::Meters;
 use poller::Poller;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// One member of a consumer group. Several, in one process or in many, share the partitions.
@@ -75,9 +74,6 @@ struct Shared<H> {
     breaker: Arc<Breaker>,
     handler: H,
 }
-
-/// Between attempts to find the topic.
-const PREPARE: Backoff = Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(2) };
 
 impl<H: Handler> Worker<H> {
     /// A member of the group of `log`, which reads its topic and writes its dead letters.
@@ -103,7 +99,9 @@ impl<H: Handler> Worker<H> {
     /// When the topic is missing and must not be created, or the consumer failed for good. What was handled by then is
     /// committed.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), WorkerError> {
-        if !self.prepare(&shutdown).await? {
+        let group = self.shared.log.group();
+        let waiting = |error: &LogError| tracing::warn!(group, %error, "the log is not there yet");
+        if !log::prepare(&*self.shared.log, &shutdown, waiting).await? {
             return Ok(());
         }
         let (runtime, consumer) = (tokio::runtime::Handle::current(), self.shared.log.consumer()?);
@@ -114,25 +112,5 @@ impl<H: Handler> Worker<H> {
         // Who dropped the future has no use for its end; the poller then runs on until the shutdown.
         thread.spawn(move || _ = ended.send(poller.run())).map_err(|error| failed(&error))?;
         has_ended.await.map_err(|_| failed(&"it panicked"))?
-    }
-
-    /// Until the topic is there. `false`: the shutdown began first.
-    async fn prepare(&self, shutdown: &Shutdown) -> Result<bool, WorkerError> {
-        let mut failures = 0;
-        loop {
-            let prepared = tokio::select! {
-                prepared = self.shared.log.prepare() => prepared,
-                () = shutdown.begun() => return Ok(false),
-            };
-            match prepared {
-                Ok(()) => return Ok(true),
-                Err(error) if !error.is_retryable() => return Err(error.into()),
-                Err(error) => tracing::warn!(group = self.shared.log.group(), %error, "the log is not there yet"),
-            }
-            failures += 1;
-            if tokio::time::timeout(PREPARE.after(failures), shutdown.begun()).await.is_ok() {
-                return Ok(false);
-            }
-        }
     }
 }

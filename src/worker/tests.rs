@@ -6,7 +6,7 @@ use crate::log::{EmbeddedLog, NewRecord};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 const SOON: Duration = Duration::from_secs(20);

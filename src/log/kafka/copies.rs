@@ -10,14 +10,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// How often to look for room in a full queue.
 const ROOM_LOOK: Duration = Duration::from_millis(5);
-/// How long a topic that was just created may take until every broker knows it, and how often to look.
-const SHOWN: Duration = Duration::from_secs(15);
-const SHOWN_LOOK: Duration = Duration::from_millis(100);
 
 /// Where a record was stored: partition and offset.
 type Place = (i32, i64);
@@ -148,25 +145,8 @@ impl KafkaCopies {
     /// # Errors
     /// When Kafka is away, or the topic is missing and cannot be created.
     pub async fn prepare(&self, topic: &str, partitions: i32) -> Result<i32, LogError> {
-        if let Some(found) = self.partitions(topic)? {
-            return Ok(found);
-        }
-        if !self.config.create_topics {
-            return Err(LogError::NoTopic(topic.to_owned()));
-        }
         let config = KafkaConfig { partitions, ..self.config.clone() };
-        topics::create(&config, topic, false).await?;
-        let begun = Instant::now();
-        loop {
-            if let Some(found) = self.partitions(topic)? {
-                return Ok(found);
-            }
-            if begun.elapsed() >= SHOWN {
-                let reason = format!("it was created but is not there after {SHOWN:?}");
-                return Err(LogError::Create { topic: topic.to_owned(), reason });
-            }
-            tokio::time::sleep(SHOWN_LOOK).await;
-        }
+        topics::ensure(&config, topic, false, || std::future::ready(self.partitions(topic))).await
     }
 
     /// How many partitions a topic has; `None` when there is no such topic.

@@ -27,9 +27,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a topic that was just created may take until every broker knows it, and how often to look.
-const SHOWN: Duration = Duration::from_secs(15);
-const SHOWN_LOOK: Duration = Duration::from_millis(100);
 /// Largest record that the client hands to the broker, who then decides. librdkafka's own limit is 1,000,000 bytes.
 const DEAD_LETTER_BYTES: &str = "100000000";
 
@@ -79,22 +76,7 @@ impl KafkaLog {
     }
 
     async fn make(&self, topic: &str, dead_letters: bool) -> Result<(), LogError> {
-        if self.look(topic).await?.is_some() {
-            return Ok(());
-        }
-        if !self.config.create_topics {
-            return Err(LogError::NoTopic(topic.to_owned()));
-        }
-        topics::create(&self.config, topic, dead_letters).await?;
-        let begun = Instant::now();
-        while self.look(topic).await?.is_none() {
-            if begun.elapsed() >= SHOWN {
-                let reason = format!("it was created but is not there after {SHOWN:?}");
-                return Err(LogError::Create { topic: topic.to_owned(), reason });
-            }
-            tokio::time::sleep(SHOWN_LOOK).await;
-        }
-        Ok(())
+        topics::ensure(&self.config, topic, dead_letters, || self.look(topic)).await.map(drop)
     }
 
     /// Stores one dead letter, cutting off more with every refusal. Letters of one batch are refused together, so one

@@ -6,10 +6,13 @@ use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::{Client, DefaultClientContext};
 use rdkafka::error::RDKafkaErrorCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest wait for an answer about topics.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
+/// How long a topic that was just created may take until every broker knows it, and how often to look.
+const SHOWN: Duration = Duration::from_secs(15);
+const SHOWN_LOOK: Duration = Duration::from_millis(100);
 /// A dead letter is a record that the topic took, and headers: its topic takes far more than the default 1 MiB.
 const DEAD_LETTER_BYTES: &str = "16777216";
 
@@ -32,8 +35,37 @@ pub(super) fn partitions<C: ClientContext>(
     Ok((count > 0).then_some(count))
 }
 
+/// Makes sure that a topic is there, creating it if configured so, and answers how many partitions it has. `look` asks
+/// that; `None` when there is no such topic.
+pub(super) async fn ensure<Fut>(
+    config: &KafkaConfig,
+    topic: &str,
+    dead_letters: bool,
+    look: impl Fn() -> Fut,
+) -> Result<i32, LogError>
+where
+    Fut: Future<Output = Result<Option<i32>, LogError>>,
+{
+    if let Some(partitions) = look().await? {
+        return Ok(partitions);
+    }
+    if !config.create_topics {
+        return Err(LogError::NoTopic(topic.to_owned()));
+    }
+    create(config, topic, dead_letters).await?;
+    let begun = Instant::now();
+    while begun.elapsed() < SHOWN {
+        if let Some(partitions) = look().await? {
+            return Ok(partitions);
+        }
+        tokio::time::sleep(SHOWN_LOOK).await;
+    }
+    let reason = format!("it was created but is not there after {SHOWN:?}");
+    Err(LogError::Create { topic: topic.to_owned(), reason })
+}
+
 /// Creates a topic whose record times are the broker's. That it is there already is fine.
-pub(super) async fn create(config: &KafkaConfig, topic: &str, dead_letters: bool) -> Result<(), LogError> {
+async fn create(config: &KafkaConfig, topic: &str, dead_letters: bool) -> Result<(), LogError> {
     let failed = |reason: String| LogError::Create { topic: topic.to_owned(), reason };
     let admin: AdminClient<DefaultClientContext> =
         settings(config, &[], &[]).create().map_err(|e| LogError::Client(e.to_string()))?;
