@@ -43,6 +43,8 @@ pub enum StoreError {
         place: String,
         /// What is wrong with them.
         problem: String,
+        /// Whether some of them were applied all the same, and noted: another attempt would do nothing.
+        is_partly: bool,
     },
     /// A flush that contradicts itself. Nothing was written.
     #[error("refused a flush that contradicts itself, which is a mistake of this program: {0}")]

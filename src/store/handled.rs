@@ -72,16 +72,19 @@ pub enum Noted {
     Now,
     /// It was there before, from an earlier delivery: the effects were not applied again.
     Before,
+    /// It says that an earlier delivery's effects were applied in part, and what was wrong with the rest is not known any
+    /// more. They are not applied again.
+    Partly,
 }
 
 /// Notes of handled events, kept for a horizon.
 #[async_trait]
 pub trait HandledEvents: Send + Sync {
-    /// Whether this group has handled this event.
+    /// What is noted of this event for this group: nothing, [`Noted::Before`] or [`Noted::Partly`].
     ///
     /// # Errors
     /// When the store is away.
-    async fn is_handled(&self, group: &str, event_id: &str) -> Result<bool, StoreError>;
+    async fn look(&self, group: &str, event_id: &str) -> Result<Option<Noted>, StoreError>;
 
     /// Notes that the group has handled the event, and applies the effects: both or neither, and once.
     ///

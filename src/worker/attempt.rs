@@ -35,7 +35,11 @@ pub(super) async fn attempt<H: Handler>(shared: &Shared<H>, message: Message) ->
         };
     };
     // Apart, so that an attempt without notes is small: one is made for every message.
-    Box::pin(once(shared, idempotency, message)).await.unwrap_or_else(|attempted| attempted)
+    let attempting = AssertUnwindSafe(Box::pin(once(shared, idempotency, message))).catch_unwind().await;
+    match attempting {
+        Ok(attempted) => attempted.unwrap_or_else(|attempted| attempted),
+        Err(panic) => Attempted::Failed(Failed::Panicked(said(&*panic))),
+    }
 }
 
 async fn once<H: Handler>(
@@ -45,8 +49,8 @@ async fn once<H: Handler>(
 ) -> Result<Attempted, Attempted> {
     let (id, group) = (idempotency.id(&message), shared.log.group());
     let notes = idempotency.notes();
-    if notes.is_handled(group, &id).await.map_err(without_notes)? {
-        return Ok(Attempted::Finished(Finished::Duplicate));
+    if let Some(noted) = notes.look(group, &id).await.map_err(without_notes)? {
+        return Ok(finished(noted));
     }
     let effects: Effects = match handled(shared, message).await? {
         Handled::Done(effects) => effects,
@@ -55,10 +59,15 @@ async fn once<H: Handler>(
     fail::fail_point!("worker-handled", |_| std::process::abort());
     let noted = notes.note(group, &id, effects).await.map_err(without_notes)?;
     fail::fail_point!("worker-noted", |_| std::process::abort());
-    Ok(Attempted::Finished(match noted {
-        Noted::Now => Finished::Handled,
-        Noted::Before => Finished::Duplicate,
-    }))
+    Ok(finished(noted))
+}
+
+fn finished(noted: Noted) -> Attempted {
+    match noted {
+        Noted::Now => Attempted::Finished(Finished::Handled),
+        Noted::Before => Attempted::Finished(Finished::Duplicate),
+        Noted::Partly => Attempted::Hopeless("an earlier attempt's effects were applied in part".to_owned()),
+    }
 }
 
 async fn handled<H: Handler>(shared: &Shared<H>, message: Message) -> Result<Handled, Attempted> {
@@ -81,6 +90,8 @@ fn skipped<H>(shared: &Shared<H>, reason: &str) -> Attempted {
 fn without_notes(error: StoreError) -> Attempted {
     if error.is_retryable() {
         Attempted::Unavailable(error.to_string())
+    } else if let StoreError::Effects { is_partly: true, .. } = error {
+        Attempted::Hopeless(error.to_string())
     } else {
         Attempted::Failed(Failed::Handler(Failure::Retryable(error.to_string())))
     }

@@ -1,28 +1,32 @@
 //! Where a group goes on in its partitions.
 
 use super::{Shared, Start};
-use crate::log::{Consumer, Extent};
+use crate::log::{Consumer, Extent, LogError};
 use crate::retry::Backoff;
 use std::sync::Arc;
 
-/// Asks until the log answers.
+/// Asks until the log answers, or the consumer is closed. After `failures` it waits first.
 pub(super) async fn locate<H: Send + Sync + 'static>(
     shared: Arc<Shared<H>>,
     consumer: Arc<dyn Consumer>,
     partitions: Vec<i32>,
+    mut failures: u32,
 ) -> Vec<(i32, i64)> {
-    let mut failures = 0;
     loop {
+        if failures > 0 {
+            tokio::time::sleep(Backoff::AWAY.after(failures)).await;
+        }
         let (asked, ids) = (consumer.clone(), partitions.clone());
         let answer = tokio::task::spawn_blocking(move || asked.extents(&ids)).await;
         let error = match answer {
             Ok(Ok(extents)) => return extents.iter().map(|extent| place(&shared, extent)).collect(),
+            // Nobody wants to know any more.
+            Ok(Err(LogError::Closed)) => return Vec::new(),
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
         failures += 1;
         tracing::warn!(group = shared.log.group(), ?partitions, failures, error, "cannot look partitions up yet");
-        tokio::time::sleep(Backoff::AWAY.after(failures)).await;
     }
 }
 

@@ -20,9 +20,11 @@ pub(super) struct Task {
     holds_key: bool,
 }
 
-/// A place in the log.
+/// A message that is not finished, or neighbours that are: what is kept follows what is not finished, however far the
+/// others have got behind it.
 #[derive(Debug)]
 struct Slot {
+    /// The first offset.
     offset: i64,
     time_ms: Option<i64>,
     is_finished: bool,
@@ -132,6 +134,14 @@ impl Partition {
             _ => {
                 if let Ok(at) = self.open.binary_search_by_key(&offset, |slot| slot.offset) {
                     self.open[at].is_finished = true;
+                    let is_finished = |at: usize| self.open.get(at).is_some_and(|slot| slot.is_finished);
+                    let (before, behind) = (at > 0 && is_finished(at - 1), is_finished(at + 1));
+                    if behind {
+                        self.open.remove(at + 1);
+                    }
+                    if before {
+                        self.open.remove(at);
+                    }
                 }
             }
         }
@@ -225,6 +235,20 @@ mod tests {
         assert_eq!(partition.position(), 0);
         partition.finished(&tasks[0]);
         assert_eq!((partition.position(), partition.unfinished()), (3, (0, 0)));
+    }
+
+    #[test]
+    fn what_is_kept_follows_what_is_not_finished() {
+        let mut partition = partition(9, &["stuck"]);
+        let stuck = begun(&mut partition);
+        for offset in 1..1_000 {
+            partition.accept(message(offset, None));
+            let task = partition.next().unwrap();
+            partition.finished(&task);
+        }
+        assert_eq!((partition.position(), partition.open.len()), (0, 2));
+        partition.finished(&stuck);
+        assert_eq!((partition.position(), partition.open.len()), (1_000, 0));
     }
 
     #[test]

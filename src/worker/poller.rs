@@ -4,7 +4,7 @@
 use super::attempt::now_ms;
 use super::message::Batch;
 use super::runner::{self, Channels, Progress};
-use super::{Handler, Shared, Start, WorkerError, locate};
+use super::{Handler, Shared, WorkerError, locate};
 use crate::log::{Consumer, Notice};
 use crate::shutdown::Shutdown;
 use futures_util::future::join_all;
@@ -28,6 +28,8 @@ const BATCH: usize = 1_000;
 /// what was fetched, so a handler that is only a little behind is waited for.
 const ROOM: Duration = Duration::from_millis(20);
 const ROOM_LOOK: Duration = Duration::from_millis(1);
+/// How often positions are committed again that have not changed.
+const REPEAT: Duration = Duration::from_secs(10);
 /// How long the last commit of a partition may take before it is given up without.
 const LAST_COMMIT: Duration = Duration::from_secs(3);
 const COMMIT_AGAIN: Duration = Duration::from_millis(100);
@@ -85,6 +87,7 @@ pub(super) struct Poller<H> {
     /// Partitions that finish before they are given up.
     leaving: Vec<JoinHandle<()>>,
     committed_at: Instant,
+    repeated_at: Instant,
     lag_at: Instant,
 }
 
@@ -107,6 +110,7 @@ impl<H: Handler> Poller<H> {
             assignments: 0,
             leaving: Vec::new(),
             committed_at: now,
+            repeated_at: now,
             lag_at: now,
         }
     }
@@ -171,7 +175,7 @@ impl<H: Handler> Poller<H> {
         match notice {
             Notice::Assigned(partitions) => {
                 tracing::info!(group, ?partitions, "partitions assigned");
-                self.locate(partitions);
+                self.locate(partitions, 0);
             }
             Notice::Revoked(partitions) => {
                 tracing::info!(group, ?partitions, "partitions revoked");
@@ -187,7 +191,7 @@ impl<H: Handler> Poller<H> {
             Notice::OutOfRange(concerned) => {
                 let all = self.assigned.keys().copied().filter(|id| concerned.is_none_or(|one| one == *id)).collect();
                 tracing::warn!(group, partitions = ?all, "positions are not in the log: they are looked up again");
-                self.locate(all);
+                self.locate(all, 0);
             }
             Notice::Failed(error) => tracing::debug!(group, error, "the log's client goes on by itself"),
             Notice::Fatal(reason) => {
@@ -198,13 +202,13 @@ impl<H: Handler> Poller<H> {
     }
 
     /// Looks up where partitions begin; the answer comes as an order.
-    fn locate(&mut self, partitions: Vec<i32>) {
+    fn locate(&mut self, partitions: Vec<i32>, failures: u32) {
         self.assignments += 1;
         for partition in &partitions {
             self.cancel(*partition);
             self.assigned.insert(*partition, Assigned { assignment: self.assignments, running: None });
         }
-        let looking = locate::locate(self.shared.clone(), self.consumer.clone(), partitions);
+        let looking = locate::locate(self.shared.clone(), self.consumer.clone(), partitions, failures);
         let (orders, assignment) = (self.orders.0.clone(), self.assignments);
         self.runtime.spawn(async move {
             let positions = looking.await;
@@ -218,13 +222,15 @@ impl<H: Handler> Poller<H> {
         let positions: Vec<_> = positions.iter().copied().filter(|(id, _)| is_current(id)).collect();
         if let Err(error) = self.consumer.start(&positions) {
             tracing::warn!(group = self.shared.log.group(), %error, "cannot start partitions; they are looked up again");
-            self.locate(positions.iter().map(|(id, _)| *id).collect());
+            self.locate(positions.iter().map(|(id, _)| *id).collect(), 1);
             return;
         }
         for (partition, offset) in positions {
             let running = self.runner(offset);
             self.assigned.insert(partition, Assigned { assignment, running: Some(running) });
         }
+        // Where a group begins is its position from now on, also for others who trim the log or begin anew.
+        self.commit_all();
     }
 
     #[expect(clippy::disallowed_methods, reason = "bounded: reading pauses while too much is in flight")]
@@ -234,13 +240,12 @@ impl<H: Handler> Poller<H> {
         let progress = Progress::at(offset);
         let channels = Channels { inbox: messages, stop: stopped, progress: progress.clone() };
         let task = self.runtime.spawn(runner::run(self.shared.clone(), offset, channels));
-        // A group that begins at the end must not begin at a later one after a rebalance: that is committed at once.
-        let committed = (self.shared.config.start == Start::Earliest).then_some(offset);
-        Running { inbox, batch: Batch::of(&self.shared.topic), stop, task, progress, committed, is_paused: false }
+        Running { inbox, batch: Batch::of(&self.shared.topic), stop, task, progress, committed: None, is_paused: false }
     }
 
     /// Lets the handlers of partitions end, commits what they finished, and then gives the partitions up.
     fn leave(&mut self, partitions: Vec<i32>) {
+        partitions.iter().for_each(|partition| self.forget_lag(*partition));
         let running: Vec<_> =
             partitions.iter().filter_map(|id| Some((*id, self.assigned.remove(id)?.running?))).collect();
         let (consumer, orders) = (self.consumer.clone(), self.orders.0.clone());
@@ -260,6 +265,7 @@ impl<H: Handler> Poller<H> {
 
     /// Ends a partition where it stands: it is somebody else's already, or begins anew.
     fn cancel(&mut self, partition: i32) {
+        self.forget_lag(partition);
         if let Some(running) = self.assigned.remove(&partition).and_then(|assigned| assigned.running) {
             running.task.abort();
         }
@@ -273,7 +279,7 @@ impl<H: Handler> Poller<H> {
         if !dead.is_empty() {
             let group = self.shared.log.group();
             tracing::error!(group, partitions = ?dead, "the tasks of partitions panicked; they begin anew");
-            self.locate(dead);
+            self.locate(dead, 1);
         }
     }
 
@@ -315,6 +321,16 @@ impl<H: Handler> Poller<H> {
             return;
         }
         self.committed_at = Instant::now();
+        // Nobody says when a commit failed, so all of them are repeated now and then.
+        if self.repeated_at.elapsed() >= REPEAT {
+            self.repeated_at = Instant::now();
+            let running = self.assigned.values_mut().filter_map(|assigned| assigned.running.as_mut());
+            running.for_each(|running| running.committed = None);
+        }
+        self.commit_all();
+    }
+
+    fn commit_all(&mut self) {
         let mut positions = Vec::new();
         for (id, assigned) in &mut self.assigned {
             let Some(running) = &mut assigned.running else { continue };
@@ -326,6 +342,15 @@ impl<H: Handler> Poller<H> {
         }
         fail::fail_point!("worker-commit", |_| std::process::abort());
         self.consumer.commit(&positions);
+    }
+
+    /// A partition that is given up has no lag here any more.
+    fn forget_lag(&self, partition: i32) {
+        let (metrics, partition) = (&self.shared.meters.metrics, partition.to_string());
+        let labels = [self.shared.log.group(), partition.as_str()];
+        // It fails when there is none yet.
+        _ = metrics.worker_lag_records.remove_label_values(&labels);
+        _ = metrics.worker_lag_seconds.remove_label_values(&labels);
     }
 
     fn look_at_lag(&mut self) {

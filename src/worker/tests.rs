@@ -243,6 +243,29 @@ async fn an_event_that_comes_again_is_handled_once_with_its_effects() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_panics_beside_the_handler_is_a_failed_attempt_too() {
+    let world = World::new().await;
+    world.publish(&["a", "b", "c"]).await;
+    let notes = Idempotency::embedded(world.file.clone(), Duration::from_secs(3_600)).await.unwrap();
+    let notes = notes.identified_by(|message| match message.offset() {
+        0 => panic!("no id"),
+        offset => Some(offset.to_string()),
+    });
+    let config = Config { idempotency: Some(notes), max_attempts: 2, ..quick() };
+    let running = world.start(config, async |message: Message| match message.offset() {
+        1 => Ok(Effects::sql(|_| panic!("no SQL"))),
+        _ => Ok(Effects::default()),
+    });
+    world.until_finished("dead_lettered", 2).await;
+    world.until_finished("handled", 1).await;
+    running.stop().await;
+    let letters = world.letters().await;
+    assert_eq!((letters[0].0, letters[0].2.as_str()), (0, "the handler panicked: no id"));
+    assert!(letters[1].2.contains("refuses the handler's effects: they panicked"), "{letters:?}");
+    assert_eq!(world.committed().await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn effects_without_notes_and_what_is_not_wanted() {
     let world = World::new().await;
     world.publish(&["a", "b"]).await;

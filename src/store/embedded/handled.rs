@@ -5,6 +5,7 @@ use crate::store::StoreError;
 use crate::store::handled::{Effects, HandledEvents, Kind, Noted};
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -60,15 +61,16 @@ impl EmbeddedHandled {
 
 #[async_trait]
 impl HandledEvents for EmbeddedHandled {
-    async fn is_handled(&self, group: &str, event_id: &str) -> Result<bool, StoreError> {
+    async fn look(&self, group: &str, event_id: &str) -> Result<Option<Noted>, StoreError> {
         let (group, event_id) = (group.to_owned(), event_id.to_owned());
         // By the writing thread: its connection is open, and it is asked a question of microseconds.
         let asked = self.file.write(move |connection| is_handled(connection, &group, &event_id)).await;
-        asked.map_err(|error| self.unavailable(&error))
+        let is_handled = asked.map_err(|error| self.unavailable(&error))?;
+        Ok(is_handled.then_some(Noted::Before))
     }
 
     async fn note(&self, group: &str, event_id: &str, effects: Effects) -> Result<Noted, StoreError> {
-        let refused = |problem: String| StoreError::Effects { place: self.place(), problem };
+        let refused = |problem: String| StoreError::Effects { place: self.place(), problem, is_partly: false };
         let statements = match effects.0 {
             Kind::None => None,
             Kind::Sql(statements) => Some(statements),
@@ -83,7 +85,10 @@ impl HandledEvents for EmbeddedHandled {
                 return Ok(Noted::Before);
             }
             if let Some(statements) = statements {
-                statements(connection).inspect_err(|_| wrong.store(true, Ordering::Relaxed))?;
+                // A panic would end the file's writing thread, and with it everything that is in the file.
+                let ran = catch_unwind(AssertUnwindSafe(|| statements(connection)));
+                let ran = ran.unwrap_or_else(|_| Err(rusqlite::Error::ToSqlConversionFailure("they panicked".into())));
+                ran.inspect_err(|error| wrong.store(!is_passing(error), Ordering::Relaxed))?;
             }
             let mut insert = connection.prepare_cached("INSERT INTO handled VALUES (?1, ?2, ?3)")?;
             insert.execute(params![group, event_id, now_ms])?;
@@ -97,6 +102,13 @@ impl HandledEvents for EmbeddedHandled {
             result => result.map_err(|error| self.unavailable(&error)),
         }
     }
+}
+
+/// Whether the file could not be written, whatever was to be.
+fn is_passing(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory, SystemIoFailure};
+    let passing = [DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory, SystemIoFailure];
+    error.sqlite_error_code().is_some_and(|code| passing.contains(&code))
 }
 
 fn is_handled(connection: &Connection, group: &str, event_id: &str) -> rusqlite::Result<bool> {

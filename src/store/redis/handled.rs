@@ -27,6 +27,7 @@ impl FromRedisValue for Answer {
     fn from_redis_value(value: Value) -> Result<Answer, ParsingError> {
         match value {
             Value::Int(0) => Ok(Answer::Noted(Noted::Before)),
+            Value::Int(-1) => Ok(Answer::Noted(Noted::Partly)),
             Value::Int(_) => Ok(Answer::Noted(Noted::Now)),
             other => from_redis_value(other).map(|(command, problem)| Answer::Refused { command, problem }),
         }
@@ -47,16 +48,20 @@ impl RedisHandled {
 
 #[async_trait]
 impl HandledEvents for RedisHandled {
-    async fn is_handled(&self, group: &str, event_id: &str) -> Result<bool, StoreError> {
-        self.link.command(cmd("EXISTS").arg(self.names.handled(group, event_id))).await
+    async fn look(&self, group: &str, event_id: &str) -> Result<Option<Noted>, StoreError> {
+        let note: Option<String> = self.link.command(cmd("GET").arg(self.names.handled(group, event_id))).await?;
+        Ok(note.map(|note| if note == "partly" { Noted::Partly } else { Noted::Before }))
     }
 
     async fn note(&self, group: &str, event_id: &str, effects: Effects) -> Result<Noted, StoreError> {
-        let refused = |problem: String| StoreError::Effects { place: self.link.place().to_owned(), problem };
+        let refused = |problem: String, is_partly| {
+            let place = self.link.place().to_owned();
+            StoreError::Effects { place, problem, is_partly }
+        };
         let commands = match effects.0 {
             Kind::None => Vec::new(),
             Kind::Redis(commands) => commands,
-            Kind::Sql(_) => return Err(refused("they are SQL: return Effects::redis".to_owned())),
+            Kind::Sql(_) => return Err(refused("they are SQL: return Effects::redis".to_owned(), false)),
         };
         let mut call = self.note.call();
         call.key(self.names.handled(group, event_id)).arg(self.horizon.as_millis().to_string());
@@ -67,7 +72,7 @@ impl HandledEvents for RedisHandled {
         }
         match self.link.script(&call).await? {
             Answer::Noted(noted) => Ok(noted),
-            Answer::Refused { command, problem } => Err(refused(format!("command {command}: {problem}"))),
+            Answer::Refused { command, problem } => Err(refused(format!("command {command}: {problem}"), command > 1)),
         }
     }
 }

@@ -1,4 +1,5 @@
 mod cluster;
+mod handled;
 
 use crate::counter::{Counters, Slot};
 use crate::store::conformance::{NOW_S, TOPIC, flush, layout, part, segment, specs};
