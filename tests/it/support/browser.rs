@@ -16,6 +16,8 @@ use super::process::Process;
 
 /// What a browser may be called.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+/// What the browser says when a page went away in the middle of an answer.
+const NAVIGATED: &str = "navigated or closed";
 /// Longest time for one command; loading a page is one.
 const ANSWER: Duration = Duration::from_secs(40);
 
@@ -80,7 +82,7 @@ impl Browser {
 
     async fn try_eval(&mut self, script: &str) -> Result<Value, String> {
         let asked = json!({"expression": script, "returnByValue": true, "awaitPromise": true});
-        let answer = self.call("Runtime.evaluate", asked).await;
+        let answer = self.try_call("Runtime.evaluate", asked).await?;
         match answer.get("exceptionDetails") {
             Some(exception) => Err(exception.to_string()),
             None => Ok(answer["result"]["value"].clone()),
@@ -108,7 +110,13 @@ impl Browser {
 
     /// Presses what is at a selector.
     pub(crate) async fn click(&mut self, selector: &str) {
-        self.eval(&format!("document.querySelector({selector:?}).click()")).await;
+        let clicked = self.try_eval(&format!("document.querySelector({selector:?}).click()")).await;
+        // A click may lead to another page, and nobody is left to answer.
+        if let Err(error) = clicked
+            && !error.contains(NAVIGATED)
+        {
+            panic!("click on {selector}: {error}");
+        }
     }
 
     /// Chooses or types a value.
@@ -158,11 +166,15 @@ impl Browser {
     }
 
     async fn call(&mut self, method: &str, params: Value) -> Value {
+        self.try_call(method, params).await.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    async fn try_call(&mut self, method: &str, params: Value) -> Result<Value, String> {
         let answer = tokio::time::timeout(ANSWER, self.ask(method, params)).await;
         answer.unwrap_or_else(|_| panic!("no answer to {method}; the browser wrote:\n{}", self.process.log_tail()))
     }
 
-    async fn ask(&mut self, method: &str, params: Value) -> Value {
+    async fn ask(&mut self, method: &str, params: Value) -> Result<Value, String> {
         self.number += 1;
         let mut command = json!({"id": self.number, "method": method, "params": params});
         if let Some(session) = &self.session {
@@ -177,8 +189,10 @@ impl Browser {
             assert_eq!(bytes.pop(), Some(0), "the browser ended:\n{}", self.process.log_tail());
             let message: Value = serde_json::from_slice(&bytes).expect("JSON");
             if message["id"] == self.number {
-                assert!(message.get("error").is_none(), "{method}: {message}");
-                return message["result"].clone();
+                return match message.get("error") {
+                    Some(error) => Err(error.to_string()),
+                    None => Ok(message["result"].clone()),
+                };
             }
             self.note(&message);
         }
