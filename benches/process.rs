@@ -7,10 +7,8 @@
 
 mod shared;
 
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{Message, Offset, TopicPartitionList};
-use shared::{Figures, PARTITIONS, figures_of, median, number, produce, row, run_child, told};
+use rdkafka::Message;
+use shared::{Figures, PARTITIONS, figures_of, median, number, produce, reader, row, run_child, told};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -61,19 +59,7 @@ struct Payload<'a> {
 
 /// Prints the seconds from the first record to the last.
 fn minimal_loop(brokers: &str, topic: &str, events: u64) {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("group.id", "bench-loop")
-        .set("enable.auto.commit", "false")
-        .set("queued.max.messages.kbytes", "32768")
-        .set("fetch.queue.backoff.ms", "5")
-        .create()
-        .unwrap();
-    let mut positions = TopicPartitionList::new();
-    for partition in 0..PARTITIONS {
-        positions.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
-    }
-    consumer.assign(&positions).unwrap();
+    let consumer = reader(brokers, topic);
     let mut counts: HashMap<(u64, Box<str>), u64, ahash::RandomState> = HashMap::default();
     let (mut read, mut begun) = (0, None);
     while read < events {

@@ -6,10 +6,8 @@
 
 mod shared;
 
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{Message as _, Offset, TopicPartitionList};
-use shared::{PARTITIONS, median, number, produce, row, run_child, told};
+use rdkafka::Message as _;
+use shared::{PARTITIONS, median, number, produce, reader, row, run_child, told};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,19 +49,7 @@ fn main() {
 
 /// Reads all of them and looks at each.
 fn bare_loop(brokers: &str, topic: &str, events: u64) {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("group.id", "bench-loop")
-        .set("enable.auto.commit", "false")
-        .set("queued.max.messages.kbytes", "32768")
-        .set("fetch.queue.backoff.ms", "5")
-        .create()
-        .unwrap();
-    let mut positions = TopicPartitionList::new();
-    for partition in 0..PARTITIONS {
-        positions.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
-    }
-    consumer.assign(&positions).unwrap();
+    let consumer = reader(brokers, topic);
     let (mut read, mut begun) = (0, None);
     while read < events {
         let Some(Ok(message)) = consumer.poll(Duration::from_secs(1)) else { continue };

@@ -4,7 +4,9 @@
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::{Offset, TopicPartitionList};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -102,6 +104,24 @@ pub(crate) fn run_child(mode: &str, brokers: &str, topic: &str, events: u64) -> 
 pub(crate) fn told(seconds: f64) {
     println!("{seconds}");
     std::io::stdin().read_line(&mut String::new()).unwrap();
+}
+
+/// A bare consumer of the whole topic.
+pub(crate) fn reader(brokers: &str, topic: &str) -> BaseConsumer {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", "bench-loop")
+        .set("enable.auto.commit", "false")
+        .set("queued.max.messages.kbytes", "32768")
+        .set("fetch.queue.backoff.ms", "5")
+        .create()
+        .unwrap();
+    let mut positions = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        positions.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&positions).unwrap();
+    consumer
 }
 
 /// CPU and peak memory of a child that is still there, as the kernel counts them.
