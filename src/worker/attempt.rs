@@ -24,22 +24,28 @@ pub(super) enum Attempted {
 
 /// Handles a message, once if the worker is idempotent.
 pub(super) async fn attempt<H: Handler>(shared: &Shared<H>, message: Message) -> Attempted {
-    let Some(idempotency) = &shared.config.idempotency else {
-        return match handled(shared, message).await {
-            Ok(Handled::Done(effects)) if !effects.is_none() => {
-                Attempted::Hopeless("the handler returned effects: set Config::idempotency, which applies them".into())
-            }
-            Ok(Handled::Done(_)) => Attempted::Finished(Finished::Handled),
-            Ok(Handled::Skipped(reason)) => skipped(shared, reason),
-            Err(attempted) => attempted,
-        };
+    let attempting = async {
+        match &shared.config.idempotency {
+            None => each_time(shared, message).await,
+            // Apart, so that an attempt without notes is small: one is made for every message.
+            Some(idempotency) => Box::pin(once(shared, idempotency, message)).await,
+        }
     };
-    // Apart, so that an attempt without notes is small: one is made for every message.
-    let attempting = AssertUnwindSafe(Box::pin(once(shared, idempotency, message))).catch_unwind().await;
-    match attempting {
+    // Whatever a handler leaves half-done when it panics is its own, as it is when its process dies.
+    match AssertUnwindSafe(attempting).catch_unwind().await {
         Ok(attempted) => attempted.unwrap_or_else(|attempted| attempted),
         Err(panic) => Attempted::Failed(Failed::Panicked(said(&*panic))),
     }
+}
+
+async fn each_time<H: Handler>(shared: &Shared<H>, message: Message) -> Result<Attempted, Attempted> {
+    Ok(match handled(shared, message).await? {
+        Handled::Done(effects) if !effects.is_none() => {
+            Attempted::Hopeless("the handler returned effects: set Config::idempotency, which applies them".into())
+        }
+        Handled::Done(_) => Attempted::Finished(Finished::Handled),
+        Handled::Skipped(reason) => skipped(shared, reason),
+    })
 }
 
 async fn once<H: Handler>(
@@ -71,15 +77,11 @@ fn finished(noted: Noted) -> Attempted {
 }
 
 async fn handled<H: Handler>(shared: &Shared<H>, message: Message) -> Result<Handled, Attempted> {
-    // Whatever a handler leaves half-done when it panics is its own, as it is when its process dies.
-    let handling = AssertUnwindSafe(async { shared.handler.handle(message).await }).catch_unwind();
-    match handling.await {
-        Ok(Ok(handled)) => Ok(handled),
-        Ok(Err(Failure::Unavailable(reason))) => Err(Attempted::Unavailable(reason)),
-        Ok(Err(Failure::Permanent(reason))) => Err(Attempted::Hopeless(reason)),
-        Ok(Err(failure)) => Err(Attempted::Failed(Failed::Handler(failure))),
-        Err(panic) => Err(Attempted::Failed(Failed::Panicked(said(&*panic)))),
-    }
+    shared.handler.handle(message).await.map_err(|failure| match failure {
+        Failure::Unavailable(reason) => Attempted::Unavailable(reason),
+        Failure::Permanent(reason) => Attempted::Hopeless(reason),
+        failure @ Failure::Retryable(_) => Attempted::Failed(Failed::Handler(failure)),
+    })
 }
 
 fn skipped<H>(shared: &Shared<H>, reason: &str) -> Attempted {
