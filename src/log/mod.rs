@@ -15,7 +15,7 @@ mod record;
 pub(crate) mod testing;
 
 pub use config::{Config, KafkaConfig, Kind};
-pub use embedded::{EmbeddedLog, extent as embedded_extent, letters as embedded_letters, scan as scan_embedded};
+pub use embedded::{EmbeddedLog, Queued, extent as embedded_extent, letters as embedded_letters, scan as scan_embedded};
 pub use error::LogError;
 pub use kafka::{
     KafkaCopies, KafkaLog, OnItsWay, RecordCopy, delete_below, letters as kafka_letters, scan as scan_kafka,
@@ -46,6 +46,15 @@ impl Stored {
             Stored::Disk => "disk",
         }
     }
+}
+
+/// Records that were not acknowledged, handed back to who can keep them elsewhere. Some may have been stored.
+#[derive(Debug)]
+pub struct Unstored {
+    /// Why not.
+    pub error: LogError,
+    /// The records, in their order.
+    pub records: Vec<NewRecord>,
 }
 
 /// What a consumer learns besides records.
@@ -105,6 +114,17 @@ pub trait EventLog: Send + Sync {
     /// # Errors
     /// When any of them may not have been stored; some may have been.
     async fn append(&self, records: Vec<NewRecord>) -> Result<(), LogError>;
+
+    /// As [`EventLog::append`], and hands back exactly the records that were not acknowledged.
+    ///
+    /// # Errors
+    /// With these records, when there are any.
+    async fn append_or_return(&self, records: Vec<NewRecord>) -> Result<(), Unstored>;
+
+    /// Whether the log is known to be away at this moment. `false` promises nothing.
+    fn is_away(&self) -> bool {
+        false
+    }
 
     /// What an acknowledged record is stored on.
     fn stored(&self) -> Stored;

@@ -1,6 +1,6 @@
 //! For tests of whatever appends.
 
-use super::{Consumer, DeadLetter, EventLog, KeptRecord, LogError, NewRecord, Stored};
+use super::{Consumer, DeadLetter, EventLog, KeptRecord, LogError, NewRecord, Stored, Unstored};
 use async_trait::async_trait;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,6 +12,9 @@ pub(crate) struct FakeLog {
     /// Makes the error that it fails with.
     pub(crate) failing: Option<fn() -> LogError>,
     pub(crate) silent: bool,
+    /// Refuses longer values as too large, and with them the whole call.
+    pub(crate) largest: Option<usize>,
+    pub(crate) letters: Mutex<Vec<DeadLetter>>,
 }
 
 #[async_trait]
@@ -35,15 +38,24 @@ impl EventLog for FakeLog {
         if let Some(error) = self.failing {
             return Err(error());
         }
+        let length = |record: &NewRecord| record.value.as_ref().map_or(0, Vec::len);
+        if self.largest.is_some_and(|largest| records.iter().any(|record| length(record) > largest)) {
+            return Err(LogError::TooLarge);
+        }
         self.records.lock().unwrap().extend(records);
         Ok(())
+    }
+
+    async fn append_or_return(&self, records: Vec<NewRecord>) -> Result<(), Unstored> {
+        self.append(records.clone()).await.map_err(|error| Unstored { error, records })
     }
 
     fn stored(&self) -> Stored {
         Stored::Disk
     }
 
-    async fn dead_letters(&self, _: &[DeadLetter]) -> Result<(), LogError> {
+    async fn dead_letters(&self, letters: &[DeadLetter]) -> Result<(), LogError> {
+        self.letters.lock().unwrap().extend(letters.iter().cloned());
         Ok(())
     }
 
