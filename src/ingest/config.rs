@@ -1,3 +1,4 @@
+use super::SpoolConfig;
 use crate::event::{Invalid, Key};
 use crate::http::{Limits, is_public};
 use crate::units::ByteSize;
@@ -32,6 +33,8 @@ pub struct Config {
     /// Time for the body of a request to arrive.
     #[serde(with = "crate::units::duration")]
     pub body_timeout: Duration,
+    /// Where events wait while Kafka is away.
+    pub spool: SpoolConfig,
 }
 
 impl Default for Config {
@@ -47,6 +50,7 @@ impl Default for Config {
             max_connections: 10_000,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            spool: SpoolConfig::default(),
         }
     }
 }
@@ -63,6 +67,14 @@ pub enum IngestError {
     /// A limit that lets nothing in.
     #[error("ingest.{0} is 0: nothing could come in; leave it out for its default")]
     Zero(&'static str),
+    /// A setting of the spool that cannot work.
+    #[error("ingest.spool.{key}: {what}")]
+    Spool {
+        /// Its key.
+        key: &'static str,
+        /// What is wrong, and what to do.
+        what: String,
+    },
     /// A limit that another one makes useless.
     #[error("ingest.{smaller} must be at most ingest.{larger}")]
     Contradiction {
@@ -99,6 +111,9 @@ impl Config {
         }
         if self.max_body > self.max_in_flight {
             return contradiction("max_body", "max_in_flight");
+        }
+        if let Some((key, what)) = self.spool.problem() {
+            return Err(IngestError::Spool { key, what });
         }
         Ok(())
     }

@@ -2,9 +2,10 @@ use super::batch::{Batch, Fault, Taking};
 use super::body::{Format, split};
 use super::in_flight::InFlight;
 use super::reject::Reject;
+use super::spool::{NotStored, Spool};
 use super::{Config, cors};
 use crate::http::{self, Body, Handler, discard, receive};
-use crate::log::{EventLog, LogError};
+use crate::log::{EventLog, LogError, NewRecord, Stored};
 use crate::telemetry::{Metrics, TRACEPARENT, TraceParent};
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -23,6 +24,7 @@ const APPEND_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Ingest {
     config: Config,
     log: Arc<dyn EventLog>,
+    spool: Option<Arc<Spool>>,
     metrics: Arc<Metrics>,
     in_flight: InFlight,
     pub(super) append_timeout: Duration,
@@ -42,7 +44,12 @@ impl Ingest {
     /// Appends to this log. The configuration has been validated.
     pub fn new(config: Config, log: Arc<dyn EventLog>, metrics: Arc<Metrics>) -> Ingest {
         let in_flight = InFlight::new(config.max_in_flight.0, metrics.ingest_in_flight_bytes.clone());
-        Ingest { config, log, metrics, in_flight, append_timeout: APPEND_TIMEOUT }
+        Ingest { config, log, spool: None, metrics, in_flight, append_timeout: APPEND_TIMEOUT }
+    }
+
+    /// The same, but what the log does not take goes to this spool.
+    pub fn with_spool(self, spool: Option<Arc<Spool>>) -> Ingest {
+        Ingest { spool, ..self }
     }
 
     /// Answers one request, and counts it.
@@ -127,33 +134,40 @@ impl Ingest {
     async fn store(&self, batch: Batch, trace: Option<TraceParent>) -> Result<Response<Body>, Reject> {
         let Batch { records, event_ids, faults } = batch;
         fail::fail_point!("append", |_| std::process::abort());
-        match timeout(self.append_timeout, self.log.append(records)).await {
-            Ok(Ok(())) => {
-                fail::fail_point!("appended", |_| std::process::abort());
-                self.count("accepted", event_ids.len());
-                let taken = Taken {
-                    accepted: event_ids.len(),
-                    rejected: faults.len(),
-                    stored: self.log.stored().name(),
-                    event_ids,
-                    errors: faults,
-                };
-                Ok(http::json(StatusCode::ACCEPTED, &taken))
-            }
-            Ok(Err(error)) => Err(self.not_stored(event_ids.len(), Some(&error), trace)),
-            Err(_) => Err(self.not_stored(event_ids.len(), None, trace)),
-        }
+        let stored = timeout(self.append_timeout, self.keep(records)).await;
+        let stored = stored.unwrap_or(Err(NotStored::Unanswered));
+        let stored = stored.map_err(|why| self.not_stored(event_ids.len(), &why, trace))?;
+        fail::fail_point!("appended", |_| std::process::abort());
+        self.count("accepted", event_ids.len());
+        let taken = Taken {
+            accepted: event_ids.len(),
+            rejected: faults.len(),
+            stored: stored.name(),
+            event_ids,
+            errors: faults,
+        };
+        Ok(http::json(StatusCode::ACCEPTED, &taken))
     }
 
-    /// The log did not acknowledge the events. Why is for the operator; the client is told to try again, unless
-    /// that were in vain.
-    fn not_stored(&self, events: usize, error: Option<&LogError>, trace: Option<TraceParent>) -> Reject {
+    /// Stores the records, and says on what.
+    async fn keep(&self, records: Vec<NewRecord>) -> Result<Stored, NotStored> {
+        if let Some(spool) = &self.spool {
+            return spool.store(records).await;
+        }
+        let (events, stored) = (records.len() as u64, self.log.stored());
+        self.log.append(records).await?;
+        self.metrics.ingest_stored_events_total.with_label_values(&[stored.name()]).inc_by(events);
+        Ok(stored)
+    }
+
+    /// Nobody acknowledged the events. Why is for the operator; the client is told to try again, unless that were in
+    /// vain.
+    fn not_stored(&self, events: usize, why: &NotStored, trace: Option<TraceParent>) -> Reject {
         self.count("failed", events);
-        let reason = error.map_or_else(|| "the log did not answer in time".to_owned(), ToString::to_string);
         let trace_id = trace.as_ref().map(TraceParent::trace_id);
-        tracing::warn!(events, reason, trace_id, "events not stored");
-        match error {
-            Some(LogError::TooLarge) => Reject::EventTooLarge,
+        tracing::warn!(events, reason = %why, trace_id, "events not stored");
+        match why {
+            NotStored::Log(LogError::TooLarge) => Reject::EventTooLarge,
             _ => Reject::NotStored,
         }
     }
@@ -176,9 +190,9 @@ fn trace_of(headers: &HeaderMap) -> Option<TraceParent> {
     if values.next().is_some() { None } else { TraceParent::parse(first.as_bytes()) }
 }
 
-/// The time of receipt, in ms. The clock is read here and nowhere else in this room, once a request.
+/// The time of receipt, in ms: the clock is read once a request, and where the spool tells how old its events are.
 #[expect(clippy::disallowed_methods, reason = "the edge: what is further in is told the time")]
-fn now_ms() -> i64 {
+pub(super) fn now_ms() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }

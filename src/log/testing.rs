@@ -1,6 +1,6 @@
 //! For tests of whatever appends.
 
-use super::{Consumer, DeadLetter, EventLog, KeptRecord, LogError, NewRecord, Stored, Unstored};
+use super::{Consumer, DeadLetter, EventLog, KeptRecord, LogError, NewRecord, Stored};
 use async_trait::async_trait;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -44,10 +44,6 @@ impl EventLog for FakeLog {
         }
         self.records.lock().unwrap().extend(records);
         Ok(())
-    }
-
-    async fn append_or_return(&self, records: Vec<NewRecord>) -> Result<(), Unstored> {
-        self.append(records.clone()).await.map_err(|error| Unstored { error, records })
     }
 
     fn stored(&self) -> Stored {

@@ -105,7 +105,8 @@ impl EmbeddedLog {
         self.inner.room()?;
         let write = move |connection: &Connection| {
             let place = params![id.partition, id.offset, id.group];
-            let mut found = connection.prepare_cached(&format!("SELECT key, value, headers FROM dead_letters {WHERE}"))?;
+            let mut found =
+                connection.prepare_cached(&format!("SELECT key, value, headers FROM dead_letters {WHERE}"))?;
             let record = found.query_row(place, |row| {
                 let bytes = |column| -> Sql<_> { Ok(schema::bytes(row.get_ref(column)?).map(<[u8]>::to_vec)) };
                 let headers = schema::bytes(row.get_ref(2)?).map(|kept| Encoded(kept).copied()).unwrap_or_default();

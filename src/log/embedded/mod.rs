@@ -11,7 +11,7 @@ mod tests;
 pub use letters::{extent, letters};
 pub use queue::Queued;
 
-use super::{Consumer, DeadLetter, EventLog, KeptRecord, LogError, LogRecord, NewRecord, Stored, Unstored};
+use super::{Consumer, DeadLetter, EventLog, KeptRecord, LogError, LogRecord, NewRecord, Stored};
 use crate::embedded::{Config, EmbeddedFile, open_read_only, used_bytes};
 use crate::telemetry::Metrics;
 use async_trait::async_trait;
@@ -202,11 +202,6 @@ impl EventLog for EmbeddedLog {
             Err(_) => self.inner.metrics.log_errors_total.inc(),
         }
         appended
-    }
-
-    async fn append_or_return(&self, records: Vec<NewRecord>) -> Result<(), Unstored> {
-        // All or nothing.
-        self.append(records.clone()).await.map_err(|error| Unstored { error, records })
     }
 
     fn stored(&self) -> Stored {

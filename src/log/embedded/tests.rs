@@ -318,7 +318,8 @@ async fn a_file_from_before_there_were_groups_and_headers_keeps_what_it_has() {
         INSERT INTO dead_letters VALUES (0, 7, NULL, 'no JSON', 1, 12, NULL, 'x');";
     file.write(|connection| connection.execute_batch(before)).await.unwrap();
     drop(file);
-    let records = "CREATE TABLE records (offset INTEGER PRIMARY KEY AUTOINCREMENT, time_ms INTEGER NOT NULL, key, value);
+    let records =
+        "CREATE TABLE records (offset INTEGER PRIMARY KEY AUTOINCREMENT, time_ms INTEGER NOT NULL, key, value);
         INSERT INTO records VALUES (0, 1, 'k', 'v');";
     rusqlite::Connection::open(&fixture.config.path).unwrap().execute_batch(records).unwrap();
     let without = |record: LogRecord<'_>| assert_eq!((record.copied_headers(), record.key), (vec![], Some(&b"k"[..])));

@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use consumer::KafkaConsumer;
 use context::{Complaints, settings};
 use futures_util::future::try_join_all;
-use producer::{NotSent, Outgoing, Producer};
+use producer::{Outgoing, Producer};
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::Producer as _;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl KafkaLog {
 
     /// The same for one caller who appends a batch, waits, and appends the next, and what fails again: the first record
     /// of a partition that fails ends the append, and nothing that came behind it for that partition is stored. So
-    /// whoever repeats what [`EventLog::append_or_return`] hands back keeps the order. It is patient with a Kafka that
+    /// whoever repeats what [`EventLog::try_append`] names keeps the order. It is patient with a Kafka that
     /// is away, and leaves it to the broker what is too large.
     ///
     /// # Errors
@@ -114,7 +114,7 @@ impl KafkaLog {
             let cut = Cut::to(letter, *keep);
             let headers = producer::headers(&dead_letter::headers(letter, origin, &cut));
             let record = Outgoing { key: cut.key, value: cut.value, headers };
-            refused = self.dead.send(std::iter::once(record)).await.map_err(|not_sent| not_sent.error);
+            refused = self.dead.send(std::iter::once(record)).await.map_err(|unstored| unstored.error);
             if !matches!(refused, Err(LogError::TooLarge)) {
                 break;
             }
@@ -159,21 +159,17 @@ impl EventLog for KafkaLog {
     }
 
     async fn append(&self, records: Vec<NewRecord>) -> Result<(), LogError> {
-        self.append_or_return(records).await.map_err(|unstored| unstored.error)
+        self.try_append(&records).await.map_err(|unstored| unstored.error)
     }
 
-    async fn append_or_return(&self, mut records: Vec<NewRecord>) -> Result<(), Unstored> {
+    async fn try_append(&self, records: &[NewRecord]) -> Result<(), Unstored> {
         let begun = Instant::now();
         let outgoing = records.iter().map(|record| Outgoing {
             key: record.key.as_deref(),
             value: record.value.as_deref(),
             headers: producer::headers(&record.headers),
         });
-        if let Err(NotSent { error, places }) = self.events.send(outgoing).await {
-            let mut place = 0..;
-            records.retain(|_| place.next().is_some_and(|place| places.binary_search(&place).is_ok()));
-            return Err(Unstored { error, records });
-        }
+        self.events.send(outgoing).await?;
         self.metrics.log_append_seconds.observe(begun.elapsed().as_secs_f64());
         Ok(())
     }

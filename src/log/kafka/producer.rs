@@ -1,7 +1,7 @@
 //! A producer whose callers wait for all their records together.
 
 use super::context::{Complaints, Reach};
-use crate::log::LogError;
+use crate::log::{LogError, Unstored};
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -58,14 +58,6 @@ impl Failure {
 pub(super) struct Share {
     delivery: Arc<Delivery>,
     place: usize,
-}
-
-/// Records that were not acknowledged, and why.
-#[derive(Debug)]
-pub(super) struct NotSent {
-    pub(super) error: LogError,
-    /// Their places among those that were to be sent, in order.
-    pub(super) places: Vec<usize>,
 }
 
 impl Delivery {
@@ -158,7 +150,7 @@ impl Producer {
     }
 
     /// Hands all records over and waits until each is acknowledged or has failed.
-    pub(super) async fn send(&self, records: impl ExactSizeIterator<Item = Outgoing<'_>>) -> Result<(), NotSent> {
+    pub(super) async fn send(&self, records: impl ExactSizeIterator<Item = Outgoing<'_>>) -> Result<(), Unstored> {
         let (client, all) = (self.client(), records.len());
         let (delivery, all_done) = Delivery::new();
         for (place, record) in records.enumerate() {
@@ -181,7 +173,7 @@ impl Producer {
             code => LogError::NotAcknowledged(code.to_string()),
         };
         places.sort_unstable();
-        Err(NotSent { error, places })
+        Err(Unstored { error, places })
     }
 
     async fn hand_over(
