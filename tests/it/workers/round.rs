@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{Offset, TopicPartitionList};
 use redis::AsyncCommands;
 use serde_json::json;
 
@@ -312,19 +310,9 @@ impl<'a> Round<'a> {
             let first: Vec<u64> = taken.iter().copied().filter(|number| seen.insert(*number)).collect();
             assert_eq!(first, expected, "{key}: at least once each, in order; taken: {taken:?}");
         }
-        let (client, orders) = (self.kafka.client(), self.orders.clone());
-        let asked = tokio::task::spawn_blocking(move || {
-            let consumer: BaseConsumer = client.clone().set("group.id", &orders.group).create().expect("a consumer");
-            let mut list = TopicPartitionList::new();
-            (0..PARTITIONS).for_each(|partition| _ = list.add_partition(&orders.topic, partition));
-            let committed = consumer.committed_offsets(list, ENDED).expect("an answer");
-            for element in committed.elements() {
-                let (_, end) = consumer.fetch_watermarks(&orders.topic, element.partition(), ENDED).expect("an end");
-                let is_at_end = element.offset() == Offset::Offset(end) || end == 0;
-                assert!(is_at_end, "partition {}: {:?} of {end}", element.partition(), element.offset());
-            }
-        });
-        asked.await.expect("everything is committed");
+        let positions = self.kafka.positions(&self.orders.topic, &self.orders.group).await;
+        let is_done = |(committed, end): &(Option<i64>, i64)| *committed == Some(*end) || *end == 0;
+        assert!(positions.iter().all(is_done), "everything is committed: {positions:?}");
     }
 }
 
