@@ -4,6 +4,7 @@ use super::in_flight::InFlight;
 use super::reject::Reject;
 use super::spool::{NotStored, Spool};
 use super::{Config, cors};
+use crate::clock::now_ms;
 use crate::http::{self, Body, Handler, discard, receive};
 use crate::log::{EventLog, LogError, NewRecord, Stored};
 use crate::telemetry::{Metrics, TRACEPARENT, TraceParent};
@@ -14,7 +15,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use std::fmt::Display;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 /// After this time no acknowledgement is waited for. A log has time-outs of its own, and they are shorter.
@@ -188,11 +189,4 @@ fn trace_of(headers: &HeaderMap) -> Option<TraceParent> {
     let mut values = headers.get_all(TRACEPARENT).iter();
     let first = values.next()?;
     if values.next().is_some() { None } else { TraceParent::parse(first.as_bytes()) }
-}
-
-/// The time of receipt, in ms: the clock is read once a request, and where the spool tells how old its events are.
-#[expect(clippy::disallowed_methods, reason = "the edge: what is further in is told the time")]
-pub(super) fn now_ms() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }

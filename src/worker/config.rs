@@ -45,7 +45,8 @@ pub enum Start {
     /// With the oldest record that the log holds.
     #[default]
     Earliest,
-    /// With the first record that comes after the group was made.
+    /// With the first record that comes after the group was made, in all partitions at that time. A partition that is
+    /// added to the topic later begins with its oldest record.
     Latest,
 }
 

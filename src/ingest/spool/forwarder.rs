@@ -2,7 +2,7 @@
 
 use super::Spool;
 use super::parcel::Parcel;
-use crate::ingest::handler::now_ms;
+use crate::clock::now_ms;
 use crate::log::{DeadLetter, LogError, NewRecord, Queued};
 use crate::retry::Backoff;
 use crate::shutdown::Shutdown;

@@ -2,7 +2,7 @@
 
 use super::ladder::Why;
 use super::{Spool, Stored};
-use crate::ingest::handler::now_ms;
+use crate::clock::now_ms;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
