@@ -2,6 +2,7 @@
 
 use super::{Consumer, DeadLetter, EventLog, KeptRecord, LogError, NewRecord, Stored};
 use async_trait::async_trait;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ pub(crate) struct FakeLog {
     /// Refuses longer values as too large, and with them the whole call.
     pub(crate) largest: Option<usize>,
     pub(crate) letters: Mutex<Vec<DeadLetter>>,
+    pub(crate) away: AtomicBool,
 }
 
 #[async_trait]
@@ -44,6 +46,10 @@ impl EventLog for FakeLog {
         }
         self.records.lock().unwrap().extend(records);
         Ok(())
+    }
+
+    fn is_away(&self) -> bool {
+        self.away.load(Ordering::Relaxed)
     }
 
     fn stored(&self) -> Stored {

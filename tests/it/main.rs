@@ -29,6 +29,7 @@ mod replay;
 mod schema;
 mod services;
 mod spine;
+mod spool;
 mod support;
 mod trace;
 mod transactions;

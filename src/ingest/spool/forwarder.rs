@@ -19,23 +19,31 @@ const NO_PARTITION: i32 = -1;
 impl Spool {
     /// Forwards until the shutdown begins.
     pub(super) async fn forward(&self, shutdown: &Shutdown) {
-        let mut failures = 0;
+        let (mut failures, mut ahead) = (0, Vec::new());
         while !shutdown.has_begun() {
+            if self.ladder().is_direct() {
+                self.idle().await;
+                continue;
+            }
             let look = self.ladder().look(self.now(), self.logs.direct.is_away());
-            let most = usize::try_from(self.batch).unwrap_or(usize::MAX);
-            match self.queue.front(self.position.load(Ordering::Acquire), most, BATCH_BYTES).await {
+            let batch = match std::mem::take(&mut ahead) {
+                read if read.is_empty() => self.front(self.position.load(Ordering::Acquire)).await,
+                read => Ok(read),
+            };
+            match batch {
                 Ok(batch) if batch.is_empty() => {
                     failures = 0;
                     let over = self.ladder().found_nothing(look);
                     if over {
                         self.left();
                         self.changed.notify_waiters();
+                    } else {
+                        self.idle().await;
                     }
-                    self.idle().await;
                 }
                 Ok(batch) => {
                     failures = 0;
-                    self.take_over(batch).await;
+                    ahead = self.take_over(batch).await;
                 }
                 Err(error) => {
                     failures += 1;
@@ -62,12 +70,19 @@ impl Spool {
         }
     }
 
-    /// Brings a batch into the log, notes that, and deletes it, however long it takes.
-    async fn take_over(&self, batch: Vec<Queued>) {
-        let (Some(first), Some(last)) = (batch.first(), batch.last()) else { return };
+    async fn front(&self, from: i64) -> Result<Vec<Queued>, LogError> {
+        self.queue.front(from, usize::try_from(self.batch).unwrap_or(usize::MAX), BATCH_BYTES).await
+    }
+
+    /// Brings a batch into the log, notes that, and deletes it, however long it takes. Returns what was read meanwhile of
+    /// the next one; nothing says nothing.
+    async fn take_over(&self, batch: Vec<Queued>) -> Vec<Queued> {
+        let (Some(first), Some(last)) = (batch.first(), batch.last()) else { return Vec::new() };
         self.oldest_ms.store(first.time_ms.unwrap_or(0), Ordering::Relaxed);
         let (events, below) = (batch.len() as u64, last.offset + 1);
-        self.hand_over(Parcel::new(batch)).await;
+        let more = self.ladder().waiting() > events;
+        let next = async { if more { self.front(below).await.unwrap_or_default() } else { Vec::new() } };
+        let ((), next) = tokio::join!(self.hand_over(Parcel::new(batch)), next);
         fail::fail_point!("spool-forwarded", |_| std::process::abort());
         let mut failures = 0;
         while let Err(error) = self.queue.release(below).await {
@@ -82,6 +97,7 @@ impl Spool {
         self.episode().forwarded += events;
         self.metrics.spool_forwarded_events_total.inc_by(events);
         self.ask().await;
+        next
     }
 
     /// Hands a batch to the log until it has all of it, but for what it will never take.

@@ -138,8 +138,8 @@ impl Ladder {
 
     /// The forwarder looked and found nothing. Whether events go to the log again from now on.
     pub(super) fn found_nothing(&mut self, look: Look) -> bool {
-        // Since it looked, the patience may have ended and events may have come.
-        let over = look.last && matches!(self.mode, Mode::HandingOver(_)) && self.keeping == 0;
+        // Since it looked, the patience may have ended; then events may have come.
+        let over = look.last && matches!(self.mode, Mode::HandingOver(_));
         if over {
             self.mode = Mode::Direct;
             self.waiting = 0;

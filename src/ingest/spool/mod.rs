@@ -189,6 +189,7 @@ impl Spool {
         let kept = self.queue.enqueue(records).await;
         fail::fail_point!("spool-appended", |_| std::process::abort());
         self.ladder().kept(if kept.is_ok() { events } else { 0 });
+        self.reported();
         self.work.notify_one();
         *self.broken() = match &kept {
             Ok(()) | Err(LogError::Full { .. }) => None,

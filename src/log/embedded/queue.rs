@@ -33,7 +33,7 @@ impl EmbeddedLog {
         let group = self.group.clone();
         let ask = move |connection: &Connection| {
             let start = schema::start(connection)?;
-            // What is committed is deleted in the same step, so this only differs in a file that somebody changed.
+            // What is below the start was released, whatever was committed since.
             let from = schema::committed(connection, &group)?.map_or(start, |committed| committed.max(start));
             Ok((from, schema::end(connection)?))
         };

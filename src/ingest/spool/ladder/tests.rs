@@ -26,6 +26,7 @@ enum Request {
 enum Forwarder {
     Idle,
     Looked(Look),
+    FoundNothing(Look),
     Took(Vec<Event>),
     Stored(usize),
 }
@@ -153,7 +154,8 @@ impl World {
     fn forward(&mut self, choice: usize) {
         self.forwarder = match std::mem::replace(&mut self.forwarder, Forwarder::Idle) {
             Forwarder::Idle => Forwarder::Looked(self.ladder.look(self.now, self.away)),
-            Forwarder::Looked(look) if self.file.is_empty() => {
+            Forwarder::Looked(look) if self.file.is_empty() => Forwarder::FoundNothing(look),
+            Forwarder::FoundNothing(look) => {
                 self.ladder.found_nothing(look);
                 Forwarder::Idle
             }
@@ -229,10 +231,10 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 5_000, ..ProptestConfig::default() })]
     #[test]
     fn nothing_is_lost_stuck_or_overtaken(
-        steps in prop::collection::vec((0..35_u8, any::<usize>()), 0..250),
+        steps in prop::collection::vec((0..35_u8, any::<usize>()), 0..300),
         load in any::<bool>(),
     ) {
         let mut world = World::new();
