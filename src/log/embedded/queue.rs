@@ -110,7 +110,7 @@ mod tests {
         let front = queue.front(0, 3, usize::MAX).await.unwrap();
         assert_eq!(front.iter().map(|queued| queued.offset).collect::<Vec<_>>(), [0, 1, 2]);
         assert_eq!(front.iter().map(|queued| queued.record.clone()).collect::<Vec<_>>(), [0, 1, 2].map(record));
-        assert_eq!(queue.front(7, 99, 250).await.unwrap().len(), 2, "the bytes end it");
+        assert_eq!(queue.front(7, 99, 240).await.unwrap().len(), 2, "the bytes end it");
         assert_eq!(queue.front(7, 99, 1).await.unwrap().len(), 1);
         queue.release(4_999).await.unwrap();
         assert_eq!(queue.position().await.unwrap(), (4_999, 5_000));
