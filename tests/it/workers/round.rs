@@ -285,8 +285,10 @@ impl<'a> Round<'a> {
             let step = step(letter.value.as_deref().expect("a value"));
             assert!(step.does.dies(), "{step:?} is buried: {}", letter.header("error"));
             assert_eq!(letter.header("consumer-group"), self.orders.group);
-            let attempts = if step.does == Does::IsPoison { 1 } else { ATTEMPTS };
-            assert_eq!(letter.header("attempts"), attempts.to_string());
+            // A handler that was frozen, or waited for Redis, has spent an attempt.
+            let fewest = if step.does == Does::IsPoison { 1 } else { ATTEMPTS };
+            let attempts: u32 = letter.header("attempts").parse().expect("a number");
+            assert!((fewest..=ATTEMPTS).contains(&attempts), "{step:?} after {attempts} attempts");
             buried.insert((step.key, step.number));
         }
         buried
