@@ -7,7 +7,10 @@ use crate::log::{self, DeadLetter, Header, LogError};
 use crate::store::{Effects, Noted, StoreError};
 use futures_util::FutureExt;
 use std::any::Any;
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::task::Poll;
 
 /// What came of an attempt.
 #[derive(Debug)]
@@ -88,8 +91,19 @@ fn finished(noted: Noted) -> Attempted {
     }
 }
 
+/// Only the handler's own time is limited: the store of the notes has limits of its own, and one that hangs is away.
 async fn handled<H: Handler>(shared: &Shared<H>, message: Message) -> Result<Handled, Attempted> {
-    shared.handler.handle(message).await.map_err(|failure| match failure {
+    let mut handling = pin!(shared.handler.handle(message));
+    // Most handlers that have nothing to wait for end with their first poll: they need no timer.
+    let ended = match poll_fn(|context| Poll::Ready(handling.as_mut().poll(context))).await {
+        Poll::Ready(ended) => ended,
+        Poll::Pending => {
+            let limit = shared.config.handler_timeout;
+            let late = |_| Attempted::Failed(Cause::TimedOut(limit));
+            tokio::time::timeout(limit, handling).await.map_err(late)?
+        }
+    };
+    ended.map_err(|failure| match failure {
         Failure::Unavailable(reason) => Attempted::Unavailable(reason),
         Failure::Permanent(reason) => Attempted::Hopeless(reason),
         failure @ Failure::Retryable(_) => Attempted::Failed(Cause::Handler(failure)),

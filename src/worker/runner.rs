@@ -3,7 +3,7 @@
 use super::attempt::{Attempted, attempt, bury};
 use super::breaker::Permit;
 use super::message::Batch;
-use super::meters::{Cause, Finished};
+use super::meters::Finished;
 use super::partition::{Partition, Task};
 use super::{Handler, Shared};
 use futures_util::StreamExt;
@@ -163,12 +163,7 @@ impl<'a, H: Handler> Runner<'a, H> {
             Poll::Ready(came) => self.settle(Settled { task, permit, came, began }, then),
             Poll::Pending => {
                 self.partition.holds(&mut task);
-                let limit = self.shared.config.handler_timeout;
-                self.running.push(Box::pin(async move {
-                    let ended = tokio::time::timeout(limit, attempting).await;
-                    let came = ended.unwrap_or(Attempted::Failed(Cause::TimedOut(limit)));
-                    Settled { task, permit, came, began }
-                }));
+                self.running.push(Box::pin(async move { Settled { task, permit, came: attempting.await, began } }));
             }
         }
         then

@@ -348,17 +348,17 @@ async fn a_worker_that_ends_lets_its_handlers_end_but_not_for_ever() {
 async fn a_handler_that_blocks_its_thread_does_not_hold_up_the_end() {
     let world = World::new().await;
     world.publish(&["quick", "stuck"]).await;
-    let (begun, go_on) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(())));
-    let blocked = go_on.lock().unwrap();
+    let (begun, (go_on, blocked)) = (Arc::new(AtomicBool::new(false)), std::sync::mpsc::sync_channel::<()>(0));
+    let blocked = Arc::new(Mutex::new(blocked));
     let config = Config { concurrency: 1, drain: Duration::from_millis(1), ..quick() };
     let running = world.start(config, {
-        let (begun, go_on) = (begun.clone(), go_on.clone());
+        let begun = begun.clone();
         move |message: Message| {
-            let (begun, go_on) = (begun.clone(), go_on.clone());
+            let (begun, blocked) = (begun.clone(), blocked.clone());
             async move {
                 if message.offset() == 1 {
                     begun.store(true, Ordering::Relaxed);
-                    drop(go_on.lock().unwrap());
+                    _ = blocked.lock().unwrap().recv();
                 }
                 Ok(())
             }
@@ -366,7 +366,7 @@ async fn a_handler_that_blocks_its_thread_does_not_hold_up_the_end() {
     });
     world.until("it blocks", || begun.load(Ordering::Relaxed)).await;
     running.stop().await;
-    drop(blocked);
+    drop(go_on);
     assert!(world.committed().await <= 1, "the stuck one is not handled");
 }
 
