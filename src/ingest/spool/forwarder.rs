@@ -1,6 +1,7 @@
 //! Takes what waits in the spool over to the log, in order, and deletes it.
 
 use super::Spool;
+use super::ladder::Look;
 use super::parcel::Parcel;
 use crate::clock::now_ms;
 use crate::log::{DeadLetter, LogError, NewRecord, Queued};
@@ -16,42 +17,53 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Where a dead letter of the spool came from: from no partition, for it never got into one.
 const NO_PARTITION: i32 = -1;
 
+/// Events that the log has, and that the spool still holds.
+struct Handed {
+    events: u64,
+    /// Behind the last of them.
+    below: i64,
+}
+
 impl Spool {
     /// Forwards until the shutdown begins.
     pub(super) async fn forward(&self, shutdown: &Shutdown) {
-        let (mut failures, mut ahead) = (0, Vec::new());
+        let (mut failures, mut ahead, mut handed) = (0, Vec::new(), None);
         while !shutdown.has_begun() {
             if self.ladder().is_direct() {
                 self.idle().await;
                 continue;
             }
             let look = self.ladder().look(self.now(), self.logs.direct.is_away());
-            let batch = match std::mem::take(&mut ahead) {
-                read if read.is_empty() => self.front(self.position.load(Ordering::Acquire)).await,
+            let read = match std::mem::take(&mut ahead) {
+                read if read.is_empty() => self.front(&handed).await,
                 read => Ok(read),
             };
-            match batch {
-                Ok(batch) if batch.is_empty() => {
-                    failures = 0;
-                    let over = self.ladder().found_nothing(look);
-                    if over {
-                        self.left();
-                        self.changed.notify_waiters();
-                    } else {
-                        self.idle().await;
-                    }
-                }
-                Ok(batch) => {
-                    failures = 0;
-                    ahead = self.take_over(batch).await;
-                }
+            match read {
+                Ok(batch) if !batch.is_empty() => (ahead, handed) = self.take_over(batch, handed).await,
+                // Before anything is done that may take long, or lets events go past the spool.
+                Ok(_) if handed.is_some() => self.release(handed.take()).await,
+                Ok(_) if self.found_nothing(look) => {}
+                Ok(_) => self.idle().await,
                 Err(error) => {
                     failures += 1;
                     self.held_up("the spool cannot be read", &error, failures);
                     tokio::time::sleep(Backoff::AWAY.after(failures)).await;
+                    continue;
                 }
             }
+            failures = 0;
         }
+        self.release(handed).await;
+    }
+
+    /// Whether that was the last look: events go to the log again.
+    fn found_nothing(&self, look: Look) -> bool {
+        let over = self.ladder().found_nothing(look);
+        if over {
+            self.left();
+            self.changed.notify_waiters();
+        }
+        over
     }
 
     /// Waits until there may be something to do.
@@ -70,24 +82,33 @@ impl Spool {
         }
     }
 
-    async fn front(&self, from: i64) -> Result<Vec<Queued>, LogError> {
+    /// The first events that the log does not have.
+    async fn front(&self, handed: &Option<Handed>) -> Result<Vec<Queued>, LogError> {
+        let from = handed.as_ref().map_or_else(|| self.position.load(Ordering::Acquire), |handed| handed.below);
         self.queue.front(from, usize::try_from(self.batch).unwrap_or(usize::MAX), BATCH_BYTES).await
     }
 
-    /// Brings a batch into the log, notes that, and deletes it, however long it takes. Returns what was read meanwhile of
-    /// the next one; nothing says nothing.
-    async fn take_over(&self, batch: Vec<Queued>) -> Vec<Queued> {
-        let (Some(first), Some(last)) = (batch.first(), batch.last()) else { return Vec::new() };
+    /// Brings a batch into the log, however long it takes. Meanwhile the batch before it is deleted, and the next one read,
+    /// if there is more. So a kill repeats two batches at most.
+    async fn take_over(&self, batch: Vec<Queued>, before: Option<Handed>) -> (Vec<Queued>, Option<Handed>) {
+        let (Some(first), Some(last)) = (batch.first(), batch.last()) else { return (batch, before) };
         self.oldest_ms.store(first.time_ms.unwrap_or(0), Ordering::Relaxed);
-        let (events, below) = (batch.len() as u64, last.offset + 1);
-        let more = self.ladder().waiting() > events;
-        let next = async { if more { self.front(below).await.unwrap_or_default() } else { Vec::new() } };
-        let ((), next) = tokio::join!(self.hand_over(Parcel::new(batch)), next);
+        let handed = Some(Handed { events: batch.len() as u64, below: last.offset + 1 });
+        let both = batch.len() as u64 + before.as_ref().map_or(0, |before| before.events);
+        let more = self.ladder().waiting() > both;
+        let next = async { if more { self.front(&handed).await.unwrap_or_default() } else { Vec::new() } };
+        let ((), (), next) = tokio::join!(self.hand_over(Parcel::new(batch)), self.release(before), next);
         fail::fail_point!("spool-forwarded", |_| std::process::abort());
+        (next, handed)
+    }
+
+    /// Notes that the log has these events, and deletes them.
+    async fn release(&self, handed: Option<Handed>) {
+        let Some(Handed { events, below }) = handed else { return };
         let mut failures = 0;
         while let Err(error) = self.queue.release(below).await {
             failures += 1;
-            // Before it is noted nothing else is forwarded: it would be forwarded again after a restart, out of order.
+            // Before it is noted nothing else may be released, or go past the spool.
             self.held_up("the spool cannot be written", &error, failures);
             tokio::time::sleep(Backoff::AWAY.after(failures)).await;
         }
@@ -97,7 +118,6 @@ impl Spool {
         self.episode().forwarded += events;
         self.metrics.spool_forwarded_events_total.inc_by(events);
         self.ask().await;
-        next
     }
 
     /// Hands a batch to the log until it has all of it, but for what it will never take.

@@ -3,7 +3,7 @@
 //! An event is answered once it is stored: by Kafka, else in the spool, an embedded log in a file of its own; else it is
 //! refused. `ladder` decides which, without I/O and clock, so that the order of a key is kept; the forwarder takes what
 //! waits over to Kafka, batch by batch (`parcel`), and deletes it. A kill at any moment loses nothing that was answered: at
-//! most the last batch is forwarded again, and counts once.
+//! most the last two batches are forwarded again, and count once.
 
 mod config;
 mod error;
@@ -98,6 +98,7 @@ impl Spool {
         let queue = queue.map_err(SpoolError::Queue)?;
         let (position, end) = queue.position().await.map_err(SpoolError::Queue)?;
         let waiting = end.saturating_sub(position).max(0).unsigned_abs();
+        // Two batches may be repeated; half of the horizon is left to what others write meanwhile.
         let batch = (dedupe_horizon / 4).clamp(1, BATCH);
         let spool = Spool {
             queue,
