@@ -147,3 +147,38 @@ pub(super) fn assert_complete_and_in_order(answered: &BTreeMap<String, u64>, rec
     }
     seen.len()
 }
+
+/// A topic of one key with events of these numbers.
+fn topic_of(numbers: &[u64]) -> Vec<Record> {
+    let record = |(offset, number): (usize, &u64)| Record {
+        partition: 0,
+        offset: offset as i64,
+        timestamp: None,
+        key: Some(b"k".to_vec()),
+        value: Some(
+            json!({"event_id": number.to_string(), "session_id": "k", "payload": {"n": number}}).to_string().into(),
+        ),
+        headers: [("event_type", "step"), ("content-type", "application/json")]
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .to_vec(),
+    };
+    numbers.iter().enumerate().map(record).collect()
+}
+
+#[test]
+fn a_repetition_is_no_fault() {
+    let answered = BTreeMap::from([("k".to_owned(), 3)]);
+    assert_eq!(assert_complete_and_in_order(&answered, &topic_of(&[0, 1, 0, 1, 2, 2])), 3);
+}
+
+#[test]
+#[should_panic(expected = "2 stands before 1")]
+fn what_was_overtaken_is_found() {
+    assert_complete_and_in_order(&BTreeMap::new(), &topic_of(&[0, 2, 1]));
+}
+
+#[test]
+#[should_panic(expected = "3 events were answered, 2 are in the topic")]
+fn what_is_lost_is_found() {
+    assert_complete_and_in_order(&BTreeMap::from([("k".to_owned(), 3)]), &topic_of(&[0, 1]));
+}
