@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::counter::Counters;
 use crate::embedded::EmbeddedFile;
 use crate::http::Server;
-use crate::ingest::Ingest;
+use crate::ingest::{self, Ingest};
 use crate::log::{self, EmbeddedLog, EventLog, KafkaLog, LogError};
 use crate::pipeline::{Parts, Pipeline};
 use crate::query::Query;
@@ -72,7 +72,7 @@ impl App {
             .await
             .with_context(|| format!("admin.listen: cannot listen on {}", config.admin.listen))?;
         let ingest = match &log {
-            Some(log) if has(Role::Ingest) => Some(bind_ingest(&config, log, &metrics).await?),
+            Some(log) if has(Role::Ingest) => Some(bind_ingest(&config, log, &counters, &metrics).await?),
             _ => None,
         };
         let query = match &store {
@@ -275,13 +275,15 @@ async fn open_store(
 async fn bind_ingest(
     config: &Config,
     log: &Arc<dyn EventLog>,
+    counters: &Arc<Counters>,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<(Server, Arc<Ingest>)> {
     let listen = config.ingest.listen;
     let server = Server::bind(listen, "ingest", config.ingest.limits(), metrics.clone())
         .await
         .with_context(|| format!("ingest.listen: cannot listen on {listen}"))?;
-    Ok((server, Arc::new(Ingest::new(config.ingest.clone(), log.clone(), metrics.clone()))))
+    let counts = ingest::Counts { counters: counters.clone(), timing: config.pipeline.timing() };
+    Ok((server, Arc::new(Ingest::new(config.ingest.clone(), counts, log.clone(), metrics.clone()))))
 }
 
 async fn bind_query(

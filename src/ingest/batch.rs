@@ -1,10 +1,12 @@
 //! From the texts of events to records for the log, and what is wrong with the others.
 
+use super::reason::Reason;
 use crate::envelope::JSON;
 use crate::event::{Door, Event, Invalid, Key, Stamp, made_id};
 use crate::log::{About, NewRecord};
 use crate::telemetry::TraceParent;
 use serde::Serialize;
+use std::borrow::Cow;
 
 /// What is wrong with one event of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -16,6 +18,9 @@ pub(super) struct Fault {
     pub(super) field: Option<String>,
     /// What is wrong with it.
     pub(super) error: String,
+    /// The same in a word.
+    #[serde(skip)]
+    pub(super) reason: Reason,
 }
 
 /// The events of a request: records of those that can be stored, faults of the others.
@@ -42,24 +47,21 @@ pub(super) struct Taking<'a> {
 
 impl Batch {
     /// Reads each event and makes a record of it.
-    pub(super) fn of(events: &[&[u8]], taking: Taking<'_>) -> Batch {
+    pub(super) fn of(events: &[Cow<'_, [u8]>], taking: Taking<'_>) -> Batch {
         let mut batch = Batch::default();
         for (index, json) in events.iter().enumerate() {
-            match batch.add(json, taking) {
-                Ok(()) => {}
-                Err((field, error)) => batch.faults.push(Fault { index, field, error }),
+            if let Err(wrong) = batch.add(json, taking) {
+                batch.faults.push(wrong.at(index));
             }
         }
         batch
     }
 
-    fn add(&mut self, json: &[u8], taking: Taking<'_>) -> Result<(), (Option<String>, String)> {
+    fn add(&mut self, json: &[u8], taking: Taking<'_>) -> Result<(), Wrong> {
         if json.len() as u64 > taking.max_event {
-            let (found, most) = (json.len(), taking.max_event);
-            return Err((None, format!("the event has {found} bytes, at most {most} are allowed")));
+            return Err(Wrong::TooLarge { found: json.len(), most: taking.max_event });
         }
-        let named = |invalid: Invalid| (invalid.field().map(str::to_owned), invalid.to_string());
-        let event = Event::parse(json, Door::Http).map_err(named)?;
+        let event = Event::parse(json, Door::Http)?;
         let event_id = event.event_id.as_deref().map_or_else(|| made_id(taking.now_ms, rand::random()), str::to_owned);
         let stamp = Stamp {
             event_id: &event_id,
@@ -80,6 +82,25 @@ impl Batch {
     }
 }
 
+/// Why an event is not taken.
+#[derive(Debug, thiserror::Error)]
+enum Wrong {
+    #[error("the event has {found} bytes, at most {most} are allowed")]
+    TooLarge { found: usize, most: u64 },
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+}
+
+impl Wrong {
+    fn at(&self, index: usize) -> Fault {
+        let (field, reason) = match self {
+            Wrong::TooLarge { .. } => (None, Reason::EventTooLarge),
+            Wrong::Invalid(invalid) => (invalid.field().map(str::to_owned), Reason::from(invalid)),
+        };
+        Fault { index, field, error: self.to_string(), reason }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,7 +108,7 @@ mod tests {
     const NOW: i64 = 1_760_000_000_000;
 
     fn batch(events: &[&str]) -> Batch {
-        let events: Vec<&[u8]> = events.iter().map(|event| event.as_bytes()).collect();
+        let events: Vec<_> = events.iter().map(|event| event.as_bytes().into()).collect();
         Batch::of(&events, Taking { key: &Key::Session, max_event: 100, now_ms: NOW, trace: None })
     }
 

@@ -17,12 +17,14 @@ pub struct Config {
     pub open: bool,
     /// Bytes of a request's body.
     pub max_body: ByteSize,
+    /// Bytes that a compressed body may become.
+    pub max_inflated: ByteSize,
     /// Events of a request.
     pub max_events: usize,
     /// Bytes of an event, as it was sent.
     pub max_event: ByteSize,
-    /// Bytes of all bodies that are held at a time; what comes on top is told to come again. The records made of
-    /// them take about as much again.
+    /// Bytes of all bodies that are held at a time, both as they came and inflated; what comes on top is told to come
+    /// again. The records made of them take about as much again.
     pub max_in_flight: ByteSize,
     /// Connections at a time.
     pub max_connections: usize,
@@ -41,6 +43,7 @@ impl Default for Config {
             key: KeyChoice::default(),
             open: false,
             max_body: ByteSize::mib(1),
+            max_inflated: ByteSize::mib(8),
             max_events: 5_000,
             max_event: ByteSize::kib(64),
             max_in_flight: ByteSize::mib(256),
@@ -84,6 +87,7 @@ impl Config {
         }
         let zero = [
             ("max_body", self.max_body.0 == 0),
+            ("max_inflated", self.max_inflated.0 == 0),
             ("max_events", self.max_events == 0),
             ("max_event", self.max_event.0 == 0),
             ("max_connections", self.max_connections == 0),
@@ -99,6 +103,9 @@ impl Config {
         }
         if self.max_body > self.max_in_flight {
             return contradiction("max_body", "max_in_flight");
+        }
+        if self.max_inflated > self.max_in_flight {
+            return contradiction("max_inflated", "max_in_flight");
         }
         Ok(())
     }
@@ -193,6 +200,8 @@ mod tests {
             ("body_timeout = \"0s\"", "ingest.body_timeout is 0"),
             ("max_event = \"2MiB\"", "ingest.max_event must be at most ingest.max_body"),
             ("max_in_flight = \"1KiB\"", "ingest.max_body must be at most ingest.max_in_flight"),
+            ("max_in_flight = \"2MiB\"", "ingest.max_inflated must be at most ingest.max_in_flight"),
+            ("max_inflated = \"0\"", "ingest.max_inflated is 0"),
         ] {
             let error = config(text).validate().unwrap_err().to_string();
             assert!(error.contains(message), "{text}: {error}");

@@ -1,21 +1,27 @@
 //! Events come in over HTTP: `POST /events`.
 //!
-//! A request is received within its limits (`http`), split into events (`body`), each is read, completed and
-//! keyed (`batch`), and the good ones are appended to the log. The answer comes after the log's acknowledgement
-//! and names each event that was not taken. A 2xx therefore means that the events are durable; anything else claims
-//! nothing, and the same event may be sent again with the same id.
+//! A request is received within its limits (`http`) and inflated (`inflate`), taken apart into events (`format`), each is
+//! read, completed and keyed (`batch`), and the good ones are appended to the log. The answer comes after the log's
+//! acknowledgement and names each event that was not taken. A 2xx therefore means that the events are durable; anything
+//! else claims nothing, and the same event may be sent again with the same id.
 //!
-//! Splitting and accepting do no I/O and are told the time; only the handler reads the clock, once a request.
+//! What decides (`intake`) does no I/O and is told the time; only the handler reads the clock, once a request.
 
 mod batch;
-mod body;
 mod config;
 mod cors;
+mod dry_run;
+mod format;
 mod handler;
 mod in_flight;
+mod inflate;
+mod intake;
+mod parameter;
+mod reason;
 mod reject;
 #[cfg(test)]
 mod tests;
 
 pub use config::{Config, IngestError, KeyChoice};
+pub use dry_run::Counts;
 pub use handler::Ingest;
