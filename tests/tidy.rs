@@ -88,6 +88,7 @@ const CONFIG_KEYS: &[&str] = &[
     "ingest.trusted_proxies",
     "ingest.max_skew",
     "ingest.max_connections",
+    "ingest.max_connections_per_address",
     "ingest.max_header",
     "ingest.header_timeout",
     "ingest.body_timeout",
