@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::counter::Counters;
 use crate::embedded::EmbeddedFile;
 use crate::http::Server;
-use crate::ingest::{Ingest, Spool, SpoolLogs};
+use crate::ingest::{self, Ingest, Spool, SpoolLogs};
 use crate::log::{self, EmbeddedLog, EventLog, KafkaLog, LogError};
 use crate::pipeline::{Parts, Pipeline};
 use crate::query::Query;
@@ -77,7 +77,7 @@ impl App {
             _ => None,
         };
         let ingest = match &log {
-            Some(log) if has(Role::Ingest) => Some(bind_ingest(&config, log, &spool, &metrics).await?),
+            Some(log) if has(Role::Ingest) => Some(bind_ingest(&config, log, &spool, &counters, &metrics).await?),
             _ => None,
         };
         let query = match &store {
@@ -323,13 +323,15 @@ async fn bind_ingest(
     config: &Config,
     log: &Arc<dyn EventLog>,
     spool: &Option<Arc<Spool>>,
+    counters: &Arc<Counters>,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<(Server, Arc<Ingest>)> {
     let listen = config.ingest.listen;
     let server = Server::bind(listen, "ingest", config.ingest.limits(), metrics.clone())
         .await
         .with_context(|| format!("ingest.listen: cannot listen on {listen}"))?;
-    let ingest = Ingest::new(config.ingest.clone(), log.clone(), metrics.clone());
+    let counts = ingest::Counts { counters: counters.clone(), timing: config.pipeline.timing() };
+    let ingest = Ingest::new(config.ingest.clone(), &config.sites, counts, log.clone(), metrics.clone())?;
     Ok((server, Arc::new(ingest.with_spool(spool.clone()))))
 }
 

@@ -24,3 +24,4 @@ pub use envelope::{Door, Event};
 pub use invalid::{Invalid, Kind};
 pub use key::Key;
 pub use made::{made_id, schema_id};
+pub use time::{json_time_ms, text_time_ms};

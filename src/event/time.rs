@@ -1,5 +1,7 @@
 //! How times are read: RFC 3339, strictly, or integer milliseconds since the epoch.
 
+use super::text::unescaped;
+use super::{Invalid, Kind};
 use jiff::civil::DateTime;
 
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
@@ -7,6 +9,42 @@ const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 const EARLIEST_MS: i64 = 946_684_800_000;
 /// 2101-01-01T00:00:00Z, in ms.
 const TOO_LATE_MS: i64 = 4_133_980_800_000;
+
+/// The time in ms that valid JSON says, read like an event's timestamp; nothing for null.
+///
+/// # Errors
+/// When it is no time, or one outside of the years 2000 to 2100. `field` is what it is called.
+pub fn json_time_ms(field: &'static str, json: &str) -> Result<Option<i64>, Invalid> {
+    const EXPECTED: &str = "an RFC 3339 string or integer milliseconds";
+    let kind = json.bytes().next().and_then(Kind::of).unwrap_or(Kind::Null);
+    let ms = match kind {
+        Kind::Null => return Ok(None),
+        Kind::Text => rfc3339_ms(&unescaped(json)).ok_or(Invalid::NotATime(field))?,
+        found => integer_ms(json).ok_or(Invalid::WrongKind { field, expected: EXPECTED, found })?,
+    };
+    sane(field, ms).map(Some)
+}
+
+/// The same of a text outside of JSON, like a header's.
+///
+/// # Errors
+/// As [`json_time_ms`].
+pub fn text_time_ms(field: &'static str, text: &str) -> Result<i64, Invalid> {
+    let text = text.trim_ascii();
+    let ms = integer_ms(text).or_else(|| rfc3339_ms(text)).ok_or(Invalid::NotATime(field))?;
+    sane(field, ms)
+}
+
+/// An integer; one that fits no time is as absurd as the largest.
+fn integer_ms(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_integer = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    is_integer.then(|| text.parse().unwrap_or(i64::MAX))
+}
+
+fn sane(field: &'static str, ms: i64) -> Result<i64, Invalid> {
+    if is_sane(ms) { Ok(ms) } else { Err(Invalid::AbsurdTime { field, ms }) }
+}
 
 /// Whether a time lies in the years 2000 to 2100.
 pub(super) fn is_sane(ms: i64) -> bool {
@@ -106,6 +144,34 @@ mod tests {
             "-025-10-09T08:53:20Z",
         ] {
             assert_eq!(rfc3339_ms(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_beside_events_is_read_like_a_timestamp() {
+        let ms = 1_760_000_000_000;
+        for json in ["1760000000000", "\"2025-10-09T08:53:20Z\"", "\"2025-10-09T08:53:20\\u005a\""] {
+            assert_eq!(json_time_ms("sent_at", json), Ok(Some(ms)), "{json}");
+        }
+        assert_eq!(json_time_ms("sent_at", "null"), Ok(None));
+        for text in ["1760000000000", " 2025-10-09T08:53:20Z "] {
+            assert_eq!(text_time_ms("X-Sent-At", text), Ok(ms), "{text}");
+        }
+        for (json, problem) in [
+            ("\"now\"", "not a time"),
+            ("\"1760000000000\"", "not a time"),
+            ("1760000000", "looks like seconds"),
+            ("-1", "years 2000 to 2100"),
+            ("99999999999999999999999", "years 2000 to 2100"),
+            ("1.5e12", "not a number"),
+            ("true", "not a boolean"),
+            ("[]", "not an array"),
+        ] {
+            let error = json_time_ms("sent_at", json).unwrap_err();
+            assert!(error.to_string().contains(problem) && error.field() == Some("sent_at"), "{json}: {error}");
+        }
+        for text in ["", "-", "now", "\"1760000000000\"", "1.5", "\u{661}"] {
+            assert_eq!(text_time_ms("X-Sent-At", text), Err(Invalid::NotATime("X-Sent-At")), "{text}");
         }
     }
 

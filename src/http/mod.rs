@@ -4,13 +4,16 @@
 //! [`Handler`]'s business; this room knows no path and no role.
 
 mod body;
+mod origin;
 mod patience;
+mod per_address;
 mod receive;
 mod respond;
 mod secret;
 mod server;
 
 pub use body::Body;
+pub use origin::is_origin;
 pub use receive::{Unreceived, discard, receive};
 pub use respond::{error, json, text};
 pub use secret::same_secret;

@@ -1,4 +1,5 @@
 use super::patience::Patient;
+use super::per_address::PerAddress;
 use super::{Body, error};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
@@ -8,12 +9,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus::IntCounter;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -29,6 +32,8 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(500);
 pub struct Limits {
     /// Connections at a time; one more is closed at once.
     pub max_connections: usize,
+    /// Those of one address, an IPv6 network as a whole; 0 for any number.
+    pub max_connections_per_address: usize,
     /// Time for the head of a request to arrive, and for a kept-alive connection to stay silent.
     pub header_timeout: Duration,
     /// Request line and headers together; more is answered with 431.
@@ -41,6 +46,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             max_connections: 10_000,
+            max_connections_per_address: 0,
             header_timeout: Duration::from_secs(10),
             max_header_bytes: 16 * 1024,
             read_patience: Duration::from_secs(30),
@@ -94,16 +100,22 @@ impl Server {
     /// puts a time-out around it.
     pub async fn run<H: Handler>(self, handler: Arc<H>, shutdown: Shutdown) {
         let mut connections = JoinSet::new();
+        let refused = self.metrics.connections_refused_total.with_label_values(&[self.name]);
+        let mut per_address = PerAddress::new(self.limits.max_connections_per_address);
         let mut begun = pin!(shutdown.begun());
         loop {
             tokio::select! {
                 () = &mut begun => break,
-                Some(_) = connections.join_next() => {}
-                stream = self.accept() => {
-                    if connections.len() >= self.limits.max_connections {
-                        self.metrics.connections_refused_total.with_label_values(&[self.name]).inc();
+                Some(ended) = connections.join_next_with_id() => {
+                    per_address.closed(ended.map_or_else(|failed| failed.id(), |(id, ())| id));
+                }
+                (stream, peer) = self.accept() => {
+                    if connections.len() >= self.limits.max_connections || !per_address.has_room(peer.ip()) {
+                        refused.inc();
                     } else {
-                        connections.spawn(serve(stream, self.limits, Arc::clone(&handler), shutdown.clone()));
+                        let handler = Arc::clone(&handler);
+                        let serving = serve(stream, self.limits, handler, shutdown.clone(), refused.clone());
+                        per_address.opened(connections.spawn(serving).id(), peer.ip());
                     }
                 }
             }
@@ -112,10 +124,10 @@ impl Server {
         while connections.join_next().await.is_some() {}
     }
 
-    async fn accept(&self) -> TcpStream {
+    async fn accept(&self) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => return stream,
+                Ok(accepted) => return accepted,
                 // The client was gone before it was accepted; the next one may be fine.
                 Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(e) => {
@@ -128,11 +140,19 @@ impl Server {
 }
 
 /// One connection, from its first request to its last.
-async fn serve<H: Handler>(stream: TcpStream, limits: Limits, handler: Arc<H>, shutdown: Shutdown) {
+async fn serve<H: Handler>(
+    stream: TcpStream,
+    limits: Limits,
+    handler: Arc<H>,
+    shutdown: Shutdown,
+    refused: IntCounter,
+) {
     // Without it a small answer may wait for the client's delayed acknowledgement. It only fails on a dead socket.
     let _ = stream.set_nodelay(true);
     let peer = stream.peer_addr().ok().map(Peer);
+    let has_asked = AtomicBool::new(false);
     let service = service_fn(|mut request: Request<Incoming>| {
+        has_asked.store(true, Ordering::Relaxed);
         if let Some(peer) = peer {
             request.extensions_mut().insert(peer);
         }
@@ -154,6 +174,10 @@ async fn serve<H: Handler>(stream: TcpStream, limits: Limits, handler: Arc<H>, s
         }
     };
     if let Err(e) = ended {
+        // A connection that is silent between two requests is in order; one that never says what it wants is not.
+        if e.is_parse_too_large() || e.is_timeout() && !has_asked.load(Ordering::Relaxed) {
+            refused.inc();
+        }
         // Clients that vanish, time out or speak no HTTP are no news.
         tracing::debug!(error = %e, "connection ended");
     }

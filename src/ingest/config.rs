@@ -1,4 +1,6 @@
 use super::SpoolConfig;
+use super::client::TrustedProxy;
+use super::sites::{self, Config as Site, SiteError};
 use crate::event::{Invalid, Key};
 use crate::http::{Limits, is_public};
 use crate::units::ByteSize;
@@ -14,19 +16,34 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What decides an event's partition.
     pub key: KeyChoice,
-    /// Whether anybody may write who reaches a public address.
+    /// Whether anybody may write who reaches a public address; where there are sites, also without a write key.
     pub open: bool,
     /// Bytes of a request's body.
     pub max_body: ByteSize,
+    /// Bytes that a compressed body may become.
+    pub max_inflated: ByteSize,
     /// Events of a request.
     pub max_events: usize,
     /// Bytes of an event, as it was sent.
     pub max_event: ByteSize,
-    /// Bytes of all bodies that are held at a time; what comes on top is told to come again. The records made of
-    /// them take about as much again.
+    /// Bytes of all bodies that are held at a time, both as they came and inflated; what comes on top is told to come
+    /// again. The records made of them take about as much again.
     pub max_in_flight: ByteSize,
+    /// Requests per second of one client address, and so many at once; 0 for any number. Behind a proxy it needs
+    /// `trusted_proxies`, or all clients would be one.
+    pub rate_limit: u32,
+    /// Whose word counts on where a request comes from.
+    pub trusted_proxies: Vec<TrustedProxy>,
+    /// How far off a client's clock may be before the times of its events are corrected. It has to be more than a body
+    /// may be under way, which looks the same.
+    #[serde(with = "crate::units::duration")]
+    pub max_skew: Duration,
     /// Connections at a time.
     pub max_connections: usize,
+    /// Those of one client address, an IPv6 network as a whole; 0 for any number, as it has to be behind a proxy.
+    pub max_connections_per_address: usize,
+    /// Bytes of the head of a request: its line and its headers.
+    pub max_header: ByteSize,
     /// Time for the head of a request to arrive, and for a kept-alive connection to stay silent.
     #[serde(with = "crate::units::duration")]
     pub header_timeout: Duration,
@@ -44,10 +61,16 @@ impl Default for Config {
             key: KeyChoice::default(),
             open: false,
             max_body: ByteSize::mib(1),
+            max_inflated: ByteSize::mib(8),
             max_events: 5_000,
             max_event: ByteSize::kib(64),
             max_in_flight: ByteSize::mib(256),
+            rate_limit: 0,
+            trusted_proxies: Vec::new(),
+            max_skew: Duration::from_secs(60),
             max_connections: 10_000,
+            max_connections_per_address: 0,
+            max_header: ByteSize::kib(16),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             spool: SpoolConfig::default(),
@@ -56,12 +79,12 @@ impl Default for Config {
 }
 
 /// Why ingest cannot run with its configuration.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum IngestError {
     /// Strangers could write, and nobody said that they may.
     #[error(
-        "ingest.listen: anybody who can reach {0} could write events; listen on 127.0.0.1, or set ingest.open = true \
-         if that is meant"
+        "ingest.listen: anybody who can reach {0} could write events; add [[sites]] with write_keys, or set \
+         ingest.open = true if that is meant, or listen on 127.0.0.1"
     )]
     Public(SocketAddr),
     /// A limit that lets nothing in.
@@ -75,6 +98,12 @@ pub enum IngestError {
         /// What is wrong, and what to do.
         what: String,
     },
+    /// A site that cannot be used.
+    #[error(transparent)]
+    Site(#[from] SiteError),
+    /// A head that no client can keep to, or that takes too much of each connection.
+    #[error("ingest.max_header must be from 1KiB to 1MiB")]
+    Header,
     /// A limit that another one makes useless.
     #[error("ingest.{smaller} must be at most ingest.{larger}")]
     Contradiction {
@@ -86,16 +115,18 @@ pub enum IngestError {
 }
 
 impl Config {
-    /// Checks what can be checked without listening.
+    /// Checks what can be checked without listening and without reading a file.
     ///
     /// # Errors
     /// The first setting that cannot work, with its key and what to do.
-    pub fn validate(&self) -> Result<(), IngestError> {
-        if is_public(self.listen) && !self.open {
+    pub fn validate(&self, sites: &[Site]) -> Result<(), IngestError> {
+        sites::validate(sites)?;
+        if is_public(self.listen) && !self.open && sites.is_empty() {
             return Err(IngestError::Public(self.listen));
         }
         let zero = [
             ("max_body", self.max_body.0 == 0),
+            ("max_inflated", self.max_inflated.0 == 0),
             ("max_events", self.max_events == 0),
             ("max_event", self.max_event.0 == 0),
             ("max_connections", self.max_connections == 0),
@@ -105,12 +136,18 @@ impl Config {
         if let Some((key, _)) = zero.into_iter().find(|(_, zero)| *zero) {
             return Err(IngestError::Zero(key));
         }
+        if !(1_024..=1 << 20).contains(&self.max_header.0) {
+            return Err(IngestError::Header);
+        }
         let contradiction = |smaller, larger| Err(IngestError::Contradiction { smaller, larger });
         if self.max_event > self.max_body {
             return contradiction("max_event", "max_body");
         }
         if self.max_body > self.max_in_flight {
             return contradiction("max_body", "max_in_flight");
+        }
+        if self.max_inflated > self.max_in_flight {
+            return contradiction("max_inflated", "max_in_flight");
         }
         if let Some((key, what)) = self.spool.problem() {
             return Err(IngestError::Spool { key, what });
@@ -120,7 +157,14 @@ impl Config {
 
     /// What the server holds each connection to.
     pub fn limits(&self) -> Limits {
-        Limits { max_connections: self.max_connections, header_timeout: self.header_timeout, ..Limits::default() }
+        Limits {
+            max_connections: self.max_connections,
+            max_connections_per_address: self.max_connections_per_address,
+            header_timeout: self.header_timeout,
+            // At most 1 MiB, as has been checked.
+            max_header_bytes: self.max_header.0 as usize,
+            ..Limits::default()
+        }
     }
 }
 
@@ -170,7 +214,7 @@ mod tests {
     #[test]
     fn the_defaults_are_the_documented_ones() {
         let config = config("");
-        config.validate().unwrap();
+        config.validate(&[]).unwrap();
         assert_eq!(config, Config::default());
         let text = toml::to_string(&config).unwrap();
         for line in [
@@ -178,6 +222,9 @@ mod tests {
             "key = \"session\"",
             "open = false",
             "max_events = 5000",
+            "rate_limit = 0",
+            "trusted_proxies = []",
+            "max_skew = \"1m\"",
             "max_connections = 10000",
             "header_timeout = \"10s\"",
             "body_timeout = \"30s\"",
@@ -189,16 +236,22 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let config = config("key = 'payload.\"a.b\"'\nmax_body = \"2MiB\"\nbody_timeout = \"1m\"");
+        let config = config(
+            "key = 'payload.\"a.b\"'\nmax_body = \"2MiB\"\nbody_timeout = \"1m\"\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]",
+        );
         assert_eq!(toml::from_str::<Config>(&toml::to_string(&config).unwrap()).unwrap(), config);
     }
 
     #[test]
     fn a_public_address_wants_it_said() {
-        let error = config("listen = \"0.0.0.0:8081\"").validate().unwrap_err().to_string();
+        let error = config("listen = \"0.0.0.0:8081\"").validate(&[]).unwrap_err().to_string();
         assert!(error.contains("0.0.0.0:8081") && error.contains("ingest.open = true"), "{error}");
-        config("listen = \"0.0.0.0:8081\"\nopen = true").validate().unwrap();
-        config("listen = \"[::1]:0\"").validate().unwrap();
+        config("listen = \"0.0.0.0:8081\"\nopen = true").validate(&[]).unwrap();
+        config("listen = \"[::1]:0\"").validate(&[]).unwrap();
+        let site = Site { name: "shop".into(), write_keys: vec!["k".into()], ..Site::default() };
+        config("listen = \"0.0.0.0:8081\"").validate(std::slice::from_ref(&site)).unwrap();
+        let nameless = Site { name: String::new(), ..site };
+        assert!(config("").validate(&[nameless]).unwrap_err().to_string().contains("a name has"));
     }
 
     #[test]
@@ -208,8 +261,12 @@ mod tests {
             ("body_timeout = \"0s\"", "ingest.body_timeout is 0"),
             ("max_event = \"2MiB\"", "ingest.max_event must be at most ingest.max_body"),
             ("max_in_flight = \"1KiB\"", "ingest.max_body must be at most ingest.max_in_flight"),
+            ("max_in_flight = \"2MiB\"", "ingest.max_inflated must be at most ingest.max_in_flight"),
+            ("max_header = \"512\"", "ingest.max_header must be from 1KiB"),
+            ("max_header = \"2MiB\"", "ingest.max_header must be from 1KiB"),
+            ("max_inflated = \"0\"", "ingest.max_inflated is 0"),
         ] {
-            let error = config(text).validate().unwrap_err().to_string();
+            let error = config(text).validate(&[]).unwrap_err().to_string();
             assert!(error.contains(message), "{text}: {error}");
         }
         let error = toml::from_str::<Config>("key = \"sesion\"").unwrap_err().to_string();

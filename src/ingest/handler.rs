@@ -1,16 +1,18 @@
-use super::batch::{Batch, Fault, Taking};
-use super::body::{Format, split};
+use super::batch::{Batch, Fault};
 use super::in_flight::InFlight;
+use super::intake::{Asked, Intake};
 use super::reject::Reject;
+use super::sites::SiteError;
 use super::spool::{NotStored, Spool};
-use super::{Config, cors};
+use super::{Config, Counts, Site, cors};
 use crate::clock::now_ms;
 use crate::http::{self, Body, Handler, discard, receive};
 use crate::log::{EventLog, LogError, NewRecord, Stored};
 use crate::telemetry::{Metrics, TRACEPARENT, TraceParent};
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::HeaderMap;
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use std::fmt::Display;
@@ -18,12 +20,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
+/// A body of more bytes than this is read on a thread of its own: it takes a millisecond or more, in which other
+/// requests want to be served.
+const LARGE_BYTES: usize = 256 * 1024;
 /// After this time no acknowledgement is waited for. A log has time-outs of its own, and they are shorter.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Takes events: the write side's [`Handler`].
 pub struct Ingest {
-    config: Config,
+    intake: Arc<Intake>,
     log: Arc<dyn EventLog>,
     spool: Option<Arc<Spool>>,
     metrics: Arc<Metrics>,
@@ -42,10 +47,20 @@ struct Taken {
 }
 
 impl Ingest {
-    /// Appends to this log. The configuration has been validated.
-    pub fn new(config: Config, log: Arc<dyn EventLog>, metrics: Arc<Metrics>) -> Ingest {
+    /// Appends to this log; `counts` says what a dry run is told. The configuration has been validated.
+    ///
+    /// # Errors
+    /// When the write keys of a site cannot be read or used.
+    pub fn new(
+        config: Config,
+        sites: &[Site],
+        counts: Counts,
+        log: Arc<dyn EventLog>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Ingest, SiteError> {
         let in_flight = InFlight::new(config.max_in_flight.0, metrics.ingest_in_flight_bytes.clone());
-        Ingest { config, log, spool: None, metrics, in_flight, append_timeout: APPEND_TIMEOUT }
+        let intake = Arc::new(Intake::new(config, sites, counts)?);
+        Ok(Ingest { intake, log, spool: None, metrics, in_flight, append_timeout: APPEND_TIMEOUT })
     }
 
     /// The same, but what the log does not take goes to this spool.
@@ -62,17 +77,22 @@ impl Ingest {
         let begun = Instant::now();
         let is_ours = request.uri().path() == "/events";
         let trace = trace_of(request.headers());
+        let pages = self.intake.sites.pages();
+        let origin = pages.asked(request.headers());
+        let mut may_read = is_ours;
         let mut response = match self.route(request, trace).await {
             Ok(response) => response,
             Err(reject) => {
+                may_read &= !matches!(reject, Reject::Origin);
+                self.metrics.ingest_refused_requests_total.with_label_values(&[reject.reason().label()]).inc();
                 // A client's mistake is told to the client; for us it is a number.
                 let (status, trace_id) = (reject.status().as_u16(), trace.as_ref().map(TraceParent::trace_id));
                 tracing::debug!(status, reason = %reject, trace_id, "request refused");
                 reject.response()
             }
         };
-        if is_ours {
-            cors::allow(response.headers_mut());
+        if may_read {
+            cors::allow(pages, origin, response.headers_mut());
         }
         self.metrics.ingest_requests_total.with_label_values(&[response.status().as_str()]).inc();
         self.metrics.ingest_request_seconds.observe(begun.elapsed().as_secs_f64());
@@ -85,9 +105,9 @@ impl Ingest {
         B::Error: Display,
     {
         let (head, mut body) = request.into_parts();
-        let result = match (head.uri.path(), head.method) {
-            ("/events", Method::POST) => self.post(&head.headers, &mut body, trace).await,
-            ("/events", Method::OPTIONS) => Ok(cors::preflight()),
+        let result = match (head.uri.path(), &head.method) {
+            ("/events", &Method::POST) => self.post(&head, &mut body, trace).await,
+            ("/events", &Method::OPTIONS) => Ok(cors::preflight()),
             ("/events", _) => Err(Reject::Method),
             _ => Err(Reject::NotFound),
         };
@@ -97,39 +117,67 @@ impl Ingest {
         result
     }
 
-    async fn post<B>(
-        &self,
-        headers: &HeaderMap,
-        body: &mut B,
-        trace: Option<TraceParent>,
-    ) -> Result<Response<Body>, Reject>
+    async fn post<B>(&self, head: &Parts, body: &mut B, trace: Option<TraceParent>) -> Result<Response<Body>, Reject>
     where
         B: hyper::body::Body<Data = Bytes> + Unpin,
         B::Error: Display,
     {
-        let format = Format::of(headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes))?;
-        if headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
-            return Err(Reject::ContentEncoding);
-        }
+        let asked = self.intake.head(head, trace)?;
+        let limits = &self.intake.config;
         let mut held = self.in_flight.begin();
-        let body = receive(body, self.config.max_body.0, self.config.body_timeout, |bytes| held.take(bytes)).await?;
-        let batch = self.read(&body, format, now_ms(), trace)?;
+        let mut body = receive(body, limits.max_body.0, limits.body_timeout, |bytes| held.take(bytes)).await?;
+        if let Some(encoding) = asked.encoding {
+            body = encoding.inflate(&body, limits.max_inflated.0, |bytes| held.take(bytes)).await?;
+        }
+        if asked.dry_run {
+            return self.rehearse(body, asked).await;
+        }
+        let batch = self.read(body, asked).await?;
         self.store(batch, trace).await
     }
 
-    fn read(&self, body: &[u8], format: Format, now_ms: i64, trace: Option<TraceParent>) -> Result<Batch, Reject> {
-        let events = split(body, format)?;
-        if events.len() > self.config.max_events {
-            return Err(Reject::TooManyEvents { found: events.len(), most: self.config.max_events });
+    /// Reads a body, and counts what is wrong in it.
+    async fn read(&self, body: Bytes, asked: Asked) -> Result<Batch, Reject> {
+        let (now_ms, trace) = (now_ms(), asked.trace);
+        let read = self.apart(body.len(), move |intake| intake.body(&body, &asked, now_ms)).await;
+        let faults = match &read {
+            Ok(batch) => &batch.faults[..],
+            Err(Reject::NothingAccepted(faults)) => faults,
+            Err(_) => &[],
+        };
+        self.count("rejected", faults.len());
+        for fault in faults {
+            self.metrics.ingest_refused_events_total.with_label_values(&[fault.reason.label()]).inc();
         }
-        let taking = Taking { key: self.config.key.key(), max_event: self.config.max_event.0, now_ms, trace };
-        let batch = Batch::of(&events, taking);
-        self.count("rejected", batch.faults.len());
-        if let (Some(fault), false) = (batch.faults.first(), batch.records.is_empty()) {
-            let (events, trace_id) = (batch.faults.len(), trace.as_ref().map(TraceParent::trace_id));
+        if let (Some(fault), true) = (faults.first(), read.is_ok()) {
+            let (events, trace_id) = (faults.len(), trace.as_ref().map(TraceParent::trace_id));
             tracing::debug!(events, first = fault.error, trace_id, "events of a request refused");
         }
-        if batch.records.is_empty() { Err(Reject::NothingAccepted(batch.faults)) } else { Ok(batch) }
+        read
+    }
+
+    /// Answers what would become of the events, and leaves no trace of them.
+    async fn rehearse(&self, body: Bytes, asked: Asked) -> Result<Response<Body>, Reject> {
+        let now_ms = now_ms();
+        let work = move |intake: &Intake| {
+            let batch = intake.body(&body, &asked, now_ms)?;
+            Ok(http::json(StatusCode::OK, &intake.rehearse(batch, now_ms)))
+        };
+        // An event takes ten times as long as one that is only read.
+        self.apart(usize::MAX, work).await
+    }
+
+    /// Does what takes its time with a large body where nobody waits for it.
+    async fn apart<T: Send + 'static>(&self, bytes: usize, work: impl FnOnce(&Intake) -> T + Send + 'static) -> T {
+        if bytes <= LARGE_BYTES {
+            return work(&self.intake);
+        }
+        let intake = Arc::clone(&self.intake);
+        match tokio::task::spawn_blocking(move || work(&intake)).await {
+            Ok(done) => done,
+            // A panic goes on here, where it is caught and answered. The runtime cancels nothing that has begun.
+            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+        }
     }
 
     async fn store(&self, batch: Batch, trace: Option<TraceParent>) -> Result<Response<Body>, Reject> {

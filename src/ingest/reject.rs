@@ -1,6 +1,10 @@
 use super::batch::Fault;
+use super::format::Malformed;
+use super::inflate::{Broken, Encoding};
+use super::reason::Reason;
+use crate::event::Invalid;
 use crate::http::{self, Body, Unreceived};
-use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use std::time::Duration;
@@ -19,28 +23,41 @@ pub(super) enum Reject {
     Method,
     #[error("this content type is not taken: send application/json, application/x-ndjson or text/plain")]
     ContentType,
-    #[error("this Content-Encoding is not taken: send the body as it is, without compression")]
+    #[error("this Content-Encoding is not taken: compress by gzip, deflate or zstd, or not at all")]
     ContentEncoding,
+    #[error("several encodings on top of each other are not taken: compress once")]
+    ContentEncodings,
     #[error("the body is larger than the {0} bytes that are allowed: send fewer events at a time")]
     BodyTooLarge(u64),
+    #[error("the body becomes larger than the {0} bytes that are allowed: send fewer events at a time")]
+    InflatedTooLarge(u64),
+    #[error("the body {broken} (Content-Encoding: {})", .encoding.name())]
+    NotInflatable { encoding: Encoding, broken: Broken },
     #[error("{found} events in one request, at most {most} are allowed: send fewer at a time")]
     TooManyEvents { found: usize, most: usize },
     #[error("the body did not arrive within {}", humantime::format_duration(*.0))]
     TimedOut(Duration),
     #[error("the body broke off: {0}")]
     BrokeOff(String),
-    #[error("the body is empty: send an event as a JSON object, an array, {{\"events\":[…]}}, or one on each line")]
-    Empty,
-    #[error("there are no events in the body")]
-    NoEvents,
-    #[error("the body is not UTF-8: the byte at {0} is invalid")]
-    NotUtf8(usize),
-    #[error("the body is not valid JSON: {0}")]
-    Syntax(String),
-    #[error("`events` must be an array of events")]
-    EventsNotAnArray,
-    #[error("`events` stands there twice")]
-    EventsTwice,
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error("the parameter `dry_run` is 1 or 0")]
+    DryRun,
+    #[error(transparent)]
+    SentAt(Invalid),
+    #[error(
+        "a write key is needed: send it in the header X-Write-Key, as Authorization: Bearer, as the parameter write_key, \
+         or as `write_key` beside `events`"
+    )]
+    NoKey,
+    #[error("this write key is not known")]
+    UnknownKey,
+    #[error("pages of this origin may not send with this write key")]
+    Origin,
+    #[error("too many requests with this write key: try again in {0} s")]
+    KeyRate(u64),
+    #[error("too many requests from this address: try again in {0} s")]
+    AddressRate(u64),
     #[error("{}", nothing_accepted(.0))]
     NothingAccepted(Vec<Fault>),
     #[error("an event is larger than the log takes: send smaller events")]
@@ -91,20 +108,47 @@ impl Reject {
         match self {
             Reject::NotFound => StatusCode::NOT_FOUND,
             Reject::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Reject::ContentType | Reject::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Reject::BodyTooLarge(_) | Reject::TooManyEvents { .. } | Reject::EventTooLarge => {
-                StatusCode::PAYLOAD_TOO_LARGE
+            Reject::ContentType | Reject::ContentEncoding | Reject::ContentEncodings => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
+            Reject::BodyTooLarge(_)
+            | Reject::InflatedTooLarge(_)
+            | Reject::TooManyEvents { .. }
+            | Reject::EventTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Reject::TimedOut(_) => StatusCode::REQUEST_TIMEOUT,
             Reject::BrokeOff(_)
-            | Reject::Empty
-            | Reject::NoEvents
-            | Reject::NotUtf8(_)
-            | Reject::Syntax(_)
-            | Reject::EventsNotAnArray
-            | Reject::EventsTwice
+            | Reject::NotInflatable { .. }
+            | Reject::Malformed(_)
+            | Reject::DryRun
+            | Reject::SentAt(_)
             | Reject::NothingAccepted(_) => StatusCode::BAD_REQUEST,
+            Reject::NoKey | Reject::UnknownKey => StatusCode::UNAUTHORIZED,
+            Reject::Origin => StatusCode::FORBIDDEN,
+            Reject::KeyRate(_) | Reject::AddressRate(_) => StatusCode::TOO_MANY_REQUESTS,
             Reject::Busy | Reject::NotStored => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// What it is counted by.
+    pub(super) fn reason(&self) -> Reason {
+        match self {
+            Reject::NotFound | Reject::Method => Reason::Address,
+            Reject::ContentType | Reject::ContentEncoding | Reject::ContentEncodings => Reason::Format,
+            Reject::BodyTooLarge(_)
+            | Reject::InflatedTooLarge(_)
+            | Reject::TooManyEvents { .. }
+            | Reject::EventTooLarge => Reason::TooLarge,
+            Reject::TimedOut(_) | Reject::BrokeOff(_) => Reason::Incomplete,
+            Reject::NotInflatable { .. } | Reject::Malformed(_) => Reason::Malformed,
+            Reject::DryRun | Reject::SentAt(_) => Reason::Parameter,
+            Reject::NoKey => Reason::NoKey,
+            Reject::UnknownKey => Reason::UnknownKey,
+            Reject::Origin => Reason::Origin,
+            Reject::KeyRate(_) => Reason::KeyRate,
+            Reject::AddressRate(_) => Reason::AddressRate,
+            Reject::NothingAccepted(_) => Reason::NoEvent,
+            Reject::Busy => Reason::Busy,
+            Reject::NotStored => Reason::NotStored,
         }
     }
 
@@ -116,6 +160,14 @@ impl Reject {
                 | Reject::Method
                 | Reject::ContentType
                 | Reject::ContentEncoding
+                | Reject::ContentEncodings
+                | Reject::DryRun
+                | Reject::SentAt(_)
+                | Reject::NoKey
+                | Reject::UnknownKey
+                | Reject::Origin
+                | Reject::KeyRate(_)
+                | Reject::AddressRate(_)
                 | Reject::BodyTooLarge(_)
                 | Reject::Busy
         )
@@ -123,7 +175,9 @@ impl Reject {
 
     fn field(&self) -> Option<&str> {
         match self {
-            Reject::EventsNotAnArray | Reject::EventsTwice => Some("events"),
+            Reject::Malformed(malformed) => malformed.field(),
+            Reject::DryRun => Some("dry_run"),
+            Reject::SentAt(invalid) => invalid.field(),
             Reject::NothingAccepted(faults) if faults.len() == 1 => faults[0].field.as_deref(),
             _ => None,
         }
@@ -142,6 +196,12 @@ impl Reject {
         match self {
             Reject::Method => drop(headers.insert(ALLOW, HeaderValue::from_static("POST, OPTIONS"))),
             Reject::Busy | Reject::NotStored => drop(headers.insert(RETRY_AFTER, RETRY_AFTER_S)),
+            Reject::KeyRate(wait_s) | Reject::AddressRate(wait_s) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(*wait_s));
+            }
+            Reject::NoKey | Reject::UnknownKey => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
             Reject::TimedOut(_) => drop(headers.insert(CONNECTION, HeaderValue::from_static("close"))),
             _ => {}
         }

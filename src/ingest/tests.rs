@@ -1,6 +1,7 @@
 //! The door as a client sees it: what is posted, and what is answered.
 
-use super::{Config, Ingest};
+use super::{Config, Counts, Ingest, Site};
+use crate::counter::{Counters, Timing, default_specs};
 use crate::event::{Door, Event};
 use crate::http::{Body, Limits, Server};
 use crate::log::testing::FakeLog;
@@ -24,6 +25,12 @@ struct World {
     metrics: Arc<Metrics>,
 }
 
+#[derive(serde::Deserialize)]
+struct Sites {
+    #[serde(default)]
+    sites: Vec<Site>,
+}
+
 struct Answer {
     status: u16,
     headers: hyper::HeaderMap,
@@ -36,9 +43,18 @@ impl World {
     }
 
     fn with(config: Config, log: FakeLog) -> World {
-        config.validate().unwrap();
+        World::of(config, "", log)
+    }
+
+    /// The same with these `[[sites]]`.
+    fn of(config: Config, sites: &str, log: FakeLog) -> World {
+        let sites: Sites = toml::from_str(sites).unwrap();
+        config.validate(&sites.sites).unwrap();
         let (log, metrics) = (Arc::new(log), Arc::new(Metrics::new().unwrap()));
-        World { ingest: Ingest::new(config, log.clone(), metrics.clone()), log, metrics }
+        let timing = Timing { lateness_ms: 5_000, max_ahead_ms: 60_000 };
+        let counts = Counts { counters: Arc::new(Counters::new(default_specs()).unwrap()), timing };
+        let ingest = Ingest::new(config, &sites.sites, counts, log.clone(), metrics.clone()).unwrap();
+        World { ingest, log, metrics }
     }
 
     async fn send<B>(&self, request: Request<B>) -> Answer
@@ -226,13 +242,15 @@ async fn what_is_not_an_event_request_is_refused_by_its_head() {
     let answer = world.post("application/xml", "<event/>").await;
     assert_eq!(answer.status, 415);
     assert!(answer.body["error"].as_str().unwrap().contains("application/x-ndjson"));
-    let gzip = Request::post("/events").header("content-encoding", "gzip").body(Full::from("x")).unwrap();
-    let answer = world.send(gzip).await;
-    assert_eq!(answer.status, 415);
-    assert!(answer.body["error"].as_str().unwrap().contains("without compression"));
+    for (encoding, message) in [("br", "gzip, deflate or zstd"), ("gzip, zstd", "compress once")] {
+        let request = Request::post("/events").header("content-encoding", encoding).body(Full::from("x")).unwrap();
+        let answer = world.send(request).await;
+        assert_eq!(answer.status, 415);
+        assert!(answer.body["error"].as_str().unwrap().contains(message), "{}", answer.body);
+    }
     let plain = Request::post("/events").header("content-encoding", "Identity");
     assert_eq!(world.send(plain.body(Full::from(r#"{"type":"a"}"#)).unwrap()).await.status, 202);
-    assert_eq!((world.requests("404"), world.requests("405"), world.requests("415")), (4, 1, 2));
+    assert_eq!((world.requests("404"), world.requests("405"), world.requests("415")), (4, 1, 3));
 }
 
 #[tokio::test]
@@ -247,7 +265,10 @@ async fn browsers_are_let_in() {
     for (name, value) in [
         ("access-control-allow-origin", "*"),
         ("access-control-allow-methods", "POST"),
-        ("access-control-allow-headers", "content-type, content-encoding"),
+        (
+            "access-control-allow-headers",
+            "content-type, content-encoding, authorization, x-write-key, x-sent-at, traceparent",
+        ),
         ("access-control-max-age", "86400"),
     ] {
         assert_eq!(answer.headers[name], value);
@@ -269,8 +290,8 @@ fn pieces(number: usize, bytes: usize) -> Vec<Piece> {
 
 #[tokio::test]
 async fn a_body_is_held_to_its_size_time_and_memory() {
-    let text =
-        "max_body = \"8KiB\"\nmax_event = \"1KiB\"\nmax_in_flight = \"8KiB\"\nbody_timeout = \"30ms\"\nmax_events = 2";
+    let text = "max_body = \"8KiB\"\nmax_inflated = \"8KiB\"\nmax_event = \"1KiB\"\nmax_in_flight = \"8KiB\"\n\
+                body_timeout = \"30ms\"\nmax_events = 2";
     let world = World::with(toml::from_str(text).unwrap(), FakeLog::default());
     let post = |body| Request::post("/events").body(body).unwrap();
 

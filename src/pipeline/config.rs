@@ -1,4 +1,5 @@
-use crate::counter::Dedupe;
+use super::millis;
+use crate::counter::{Dedupe, Timing};
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -60,6 +61,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The allowances of event time, as counting takes them.
+    pub fn timing(&self) -> Timing {
+        Timing { lateness_ms: millis(self.lateness), max_ahead_ms: millis(self.max_ahead) }
+    }
+
     /// How many partitions of this process may keep their event ids.
     pub(super) fn partitions_at_most(&self) -> usize {
         let partitions = self.max_dedupe_ids.checked_div(self.dedupe_horizon).unwrap_or(u64::MAX);

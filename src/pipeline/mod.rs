@@ -109,7 +109,7 @@ impl Pipeline {
         let Parts { config, layout, counters, log, store, metrics, readiness } = parts;
         // At 0 from the beginning, or a counter's first events would be no increase.
         counters.iter().for_each(|counter| drop(metrics.counter_events_total.with_label_values(&[counter.name()])));
-        let timing = Timing { lateness_ms: millis(config.lateness), max_ahead_ms: millis(config.max_ahead) };
+        let timing = config.timing();
         let shared = Shared {
             config,
             topic: layout.topic.clone(),

@@ -1,5 +1,5 @@
-use super::{Misconfigured, cors, hosts};
-use crate::http::{Limits, is_public};
+use super::{Misconfigured, hosts};
+use crate::http::{Limits, is_origin, is_public};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -53,7 +53,7 @@ impl Config {
     /// When others can reach the listener and neither a token nor `open` says that they may, a token is unusable, or an
     /// origin or a host is none.
     pub fn validate(&self) -> Result<(), Misconfigured> {
-        if let Some(wrong) = self.allowed_origins.iter().find(|origin| !cors::is_origin(origin)) {
+        if let Some(wrong) = self.allowed_origins.iter().find(|origin| !is_origin(origin)) {
             return Err(Misconfigured::Origin(wrong.clone()));
         }
         if let Some(wrong) = self.allowed_hosts.iter().find(|host| !hosts::is_name(host)) {

@@ -15,10 +15,30 @@ const HANDLER_SECONDS: &[f64] = &[0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 
 /// Cells of a flush.
 const CELLS: &[f64] = &[1.0, 10.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0, 30_000.0];
 
-const CODES: &[&str] = &["202", "204", "400", "401", "403", "404", "405", "408", "413", "415", "429", "500", "503"];
+const CODES: &[&str] =
+    &["200", "202", "204", "400", "401", "403", "404", "405", "408", "413", "415", "429", "500", "503"];
 const QUERY_CODES: &[&str] =
     &["200", "204", "303", "304", "400", "401", "403", "404", "405", "408", "413", "415", "421", "429", "500", "503"];
 const RESULTS: &[&str] = &["accepted", "rejected", "failed"];
+/// Why a request was refused, and why an event was: the reasons that ingest knows.
+const REFUSED_REQUESTS: &[&str] = &[
+    "address",
+    "format",
+    "too_large",
+    "incomplete",
+    "malformed",
+    "no_event",
+    "parameter",
+    "no_key",
+    "unknown_key",
+    "origin",
+    "key_rate",
+    "address_rate",
+    "busy",
+    "not_stored",
+];
+const REFUSED_EVENTS: &[&str] =
+    &["not_an_object", "not_text", "no_type", "twice", "reserved", "field", "time", "event_too_large"];
 const OUTCOMES: &[&str] = &["counted", "duplicate", "filtered", "expired", "dead_lettered"];
 
 /// By consumer group, which who makes a worker names, and by something else. The worker sets its labels to 0.
@@ -101,11 +121,16 @@ catalogue! {
     ingest_requests_total: IntCounterVec("code", CODES),
     /// Events that ingest accepted (stored), rejected (invalid), or failed to store.
     ingest_events_total: IntCounterVec("result", RESULTS),
+    /// Requests that ingest refused as a whole, by reason.
+    ingest_refused_requests_total: IntCounterVec("reason", REFUSED_REQUESTS),
+    /// Events that ingest rejected, by reason.
+    ingest_refused_events_total: IntCounterVec("reason", REFUSED_EVENTS),
     /// Seconds from the head of a request to its answer.
     ingest_request_seconds: Histogram(INGEST_SECONDS),
-    /// Bytes of request bodies that ingest holds at the moment.
+    /// Bytes of request bodies that ingest holds at the moment, as they came and inflated.
     ingest_in_flight_bytes: IntGauge,
-    /// Connections refused or closed because a limit was reached, by listener.
+    /// Connections refused or closed because a limit was reached, by listener: too many of them, a head that was too
+    /// large, or no head in time.
     connections_refused_total: IntCounterVec("listener", &["ingest", "query", "admin"]),
     /// Seconds until the log acknowledged an append.
     log_append_seconds: Histogram(INGEST_SECONDS),

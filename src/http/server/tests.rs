@@ -100,6 +100,8 @@ async fn a_head_that_does_not_come_is_not_waited_for() {
     let mut kept_alive = server.connect();
     assert!(ask(&mut kept_alive, "GET / HTTP/1.1\r\nhost: x\r\n\r\n").contains("200 OK"));
     assert_eq!(rest(&mut kept_alive), "");
+    let refused = server.metrics.connections_refused_total.with_label_values(&["query"]);
+    assert_eq!(refused.get(), 2, "silence after an answer is in order");
     assert_eq!(server.echo.seen.load(Ordering::Relaxed), 1);
 }
 
@@ -109,6 +111,14 @@ async fn a_head_that_is_too_large_is_refused() {
     let mut stream = server.connect();
     let answer = ask(&mut stream, &format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(2_000)));
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    assert_eq!(rest(&mut stream), "");
+    let refused = server.metrics.connections_refused_total.with_label_values(&["query"]);
+    let counted = async {
+        while refused.get() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, counted).await.expect("it is counted");
     assert_eq!(server.echo.seen.load(Ordering::Relaxed), 0);
 }
 
@@ -131,6 +141,27 @@ async fn a_connection_beyond_the_limit_is_closed_and_counted() {
         sleep(Duration::from_millis(20)).await;
     }
     panic!("the place of a closed connection was never free again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_has_so_many_connections_and_no_more() {
+    let server = start(Limits { max_connections_per_address: 1, ..Limits::default() }).await;
+    let mut first = server.connect();
+    assert!(ask(&mut first, "GET / HTTP/1.1\r\nhost: x\r\n\r\n").contains("200 OK"));
+    assert_eq!(rest(&mut server.connect()), "");
+    assert_eq!(server.metrics.connections_refused_total.with_label_values(&["query"]).get(), 1);
+    drop(first);
+    let again = async {
+        loop {
+            let mut next = server.connect();
+            let asked = next.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            if asked.is_ok() && rest(&mut next).contains("200 OK") {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, again).await.expect("its place is free again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
