@@ -10,7 +10,7 @@ use bytesize::ByteSize;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use shared::{PARTITIONS, event, median, number};
+use shared::{PARTITIONS, cpu_s, event, median, number};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -29,7 +29,7 @@ fn main() {
     let events = number("STREAMGAUGE_BENCH_EVENTS", 1_000_000);
     let rounds = number("STREAMGAUGE_BENCH_ROUNDS", 3);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (mut filled, mut drained) = (Vec::new(), Vec::new());
+    let (mut filled, mut drained, mut per_cpu) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spool.db");
@@ -37,13 +37,16 @@ fn main() {
         runtime.block_on(create(&brokers, &topic));
         filled.push(events as f64 / runtime.block_on(fill(&path, &topic, events)).as_secs_f64());
         let mib = std::fs::metadata(&path).unwrap().len() >> 20;
+        let cpu_before = cpu_s(std::process::id());
         drained.push(events as f64 / runtime.block_on(drain(&brokers, &topic, &path, events)).as_secs_f64());
+        per_cpu.push(events as f64 / (cpu_s(std::process::id()) - cpu_before));
         let (into, out) = (filled[filled.len() - 1], drained[drained.len() - 1]);
         println!("round {}: into the spool {into:.0} events/s ({mib} MiB), into Kafka {out:.0} events/s", round + 1);
     }
     println!("\n{events} events of about 300 bytes, {PARTITIONS} partitions, {rounds} rounds; medians");
     println!("into the spool, {REQUEST} a request: {:.0} events/s", median(filled));
     println!("from the spool into Kafka: {:.0} events/s", median(drained));
+    println!("the same per CPU-second of this process, broker apart: {:.0} events", median(per_cpu));
 }
 
 async fn create(brokers: &str, topic: &str) {

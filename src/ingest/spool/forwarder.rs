@@ -92,6 +92,13 @@ impl Spool {
     /// if there is more. So a kill repeats two batches at most.
     async fn take_over(&self, batch: Vec<Queued>, before: Option<Handed>) -> (Vec<Queued>, Option<Handed>) {
         let (Some(first), Some(last)) = (batch.first(), batch.last()) else { return (batch, before) };
+        // With a horizon of almost nothing not even two events may be repeated.
+        let before = if self.batch > 1 {
+            before
+        } else {
+            self.release(before).await;
+            None
+        };
         self.oldest_ms.store(first.time_ms.unwrap_or(0), Ordering::Relaxed);
         let handed = Some(Handed { events: batch.len() as u64, below: last.offset + 1 });
         let both = batch.len() as u64 + before.as_ref().map_or(0, |before| before.events);

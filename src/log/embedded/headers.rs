@@ -50,8 +50,10 @@ impl Headers for Encoded<'_> {
     }
 }
 
-/// Name, value and what is behind them.
-fn first(from: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
+/// Name, value, and what is behind them.
+type First<'a> = (&'a [u8], Option<&'a [u8]>, &'a [u8]);
+
+fn first(from: &[u8]) -> Option<First<'_>> {
     let (name_bytes, from) = read_length(from)?;
     let (name, from) = from.split_at_checked(name_bytes)?;
     let (value_bytes, from) = read_length(from)?;

@@ -72,7 +72,7 @@ impl World {
             17..19 => self.ask_again(choice),
             19..29 => self.forward(choice),
             29 => self.up = !self.up,
-            30 => self.away = !self.up && choice % 2 == 0,
+            30 => self.away = !self.up && choice.is_multiple_of(2),
             31 => self.now += SLOW / 3,
             32 => self.clients[choice % KEYS].1 = false,
             33 => self.writable = !self.writable,
@@ -126,7 +126,7 @@ impl World {
             self.answer(event, true);
         } else {
             // A record that was not acknowledged may be stored all the same.
-            self.log.extend((choice % 5 == 0).then_some(event));
+            self.log.extend((choice.is_multiple_of(5)).then_some(event));
             self.ladder.failed(ticket);
             self.requests[at].1 = Request::Keeping;
         }
