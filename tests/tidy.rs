@@ -33,6 +33,7 @@ const RANKS: &[(&str, u8)] = &[
     ("envelope", 0),
     ("window", 0),
     ("counter", 0),
+    ("clock", 1),
     ("telemetry", 1),
     ("shutdown", 1),
     ("http", 1),

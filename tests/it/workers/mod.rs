@@ -4,6 +4,7 @@
 //! oracle knows which steps there are, and looks at the lists and at the dead letters: nothing is lost, each key's
 //! steps were taken in their order, each exactly once where the members are idempotent.
 
+mod begins;
 mod held_up;
 mod member;
 mod round;
