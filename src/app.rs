@@ -283,7 +283,8 @@ async fn bind_ingest(
         .await
         .with_context(|| format!("ingest.listen: cannot listen on {listen}"))?;
     let counts = ingest::Counts { counters: counters.clone(), timing: config.pipeline.timing() };
-    Ok((server, Arc::new(Ingest::new(config.ingest.clone(), counts, log.clone(), metrics.clone()))))
+    let ingest = Ingest::new(config.ingest.clone(), &config.sites, counts, log.clone(), metrics.clone())?;
+    Ok((server, Arc::new(ingest)))
 }
 
 async fn bind_query(

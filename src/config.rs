@@ -25,6 +25,8 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// Where events come in.
     pub ingest: ingest::Config,
+    /// Who may send them.
+    pub sites: Vec<ingest::Site>,
     /// Where events are kept.
     pub log: log::Config,
     /// How they are counted.
@@ -46,6 +48,7 @@ impl Default for Config {
         Config {
             shutdown_timeout: Duration::from_secs(10),
             ingest: ingest::Config::default(),
+            sites: Vec::new(),
             log: log::Config::default(),
             pipeline: pipeline::Config::default(),
             store: store::Config::default(),
@@ -98,7 +101,7 @@ impl Config {
         let mut problems = Vec::new();
         let mut note = |result: Result<(), String>| problems.extend(result.err());
         note(self.listeners());
-        note(self.ingest.validate().map_err(|e| e.to_string()));
+        note(self.ingest.validate(&self.sites).map_err(|e| e.to_string()));
         note(self.log.validate().map_err(|e| e.to_string()));
         note(self.pipeline.validate());
         note(self.store.validate().map_err(|e| e.to_string()));

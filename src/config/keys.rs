@@ -27,8 +27,14 @@ pub(super) fn name(key: &[String]) -> String {
 
 /// Whether values under this key, or of a table around it, must not be shown.
 pub(super) fn is_secret(key: &[String]) -> bool {
-    const SECRET: [&[&str]; 3] = [&["store", "redis", "url"], &["query", "token"], &["log", "kafka", "properties"]];
-    SECRET.iter().any(|secret| secret.iter().zip(key).all(|(a, b)| a == b))
+    // `*` is any place in a list.
+    const SECRET: [&[&str]; 4] = [
+        &["store", "redis", "url"],
+        &["query", "token"],
+        &["log", "kafka", "properties"],
+        &["sites", "*", "write_keys"],
+    ];
+    SECRET.iter().any(|secret| secret.iter().zip(key).all(|(a, b)| a == b || *a == "*"))
 }
 
 /// Whether a key is a property of librdkafka.
@@ -133,6 +139,8 @@ mod tests {
         assert!(is_secret(&key("store.redis.url")));
         assert!(is_secret(&key("store")));
         assert!(is_secret(&key("log.kafka.properties.sasl")));
+        assert!(is_secret(&key("sites")) && is_secret(&key("sites.1.write_keys.0")));
+        assert!(!is_secret(&key("sites.1.name")) && !is_secret(&key("sites.1.write_keys_file")));
         assert!(!is_secret(&key("store.redis.prefix")));
     }
 }

@@ -118,7 +118,7 @@ impl Layers {
 
     /// Where the key that a message names was given: the component that refuses a value knows its key, not its line.
     pub(super) fn place_of_mentioned(&self, message: &str) -> String {
-        if let Some(key) = self.mentioned_counter(message) {
+        if let Some(key) = self.mentioned_entry(message) {
             return self.place(&key);
         }
         let mentioned = |key: &Key| {
@@ -141,11 +141,15 @@ fn named_in(key: &[String], message: &str) -> bool {
 }
 
 impl Layers {
-    fn mentioned_counter(&self, message: &str) -> Option<Key> {
-        let named = message.strip_prefix("counter `")?.split('`').next()?;
-        let counters = self.value.get("counters")?.as_array()?;
-        let name = |counter: &Value| counter.get("name").and_then(Value::as_str).is_some_and(|n| n == named);
-        counters.iter().rposition(name).map(|index| vec!["counters".into(), index.to_string(), "name".into()])
+    /// Of the counters and the sites, the one that a message is about.
+    fn mentioned_entry(&self, message: &str) -> Option<Key> {
+        let (list, rest) = [("counters", "counter `"), ("sites", "site `")]
+            .into_iter()
+            .find_map(|(list, begin)| message.strip_prefix(begin).map(|rest| (list, rest)))?;
+        let named = rest.split('`').next()?;
+        let name = |entry: &Value| entry.get("name").and_then(Value::as_str).is_some_and(|n| n == named);
+        let index = self.value.get(list)?.as_array()?.iter().rposition(name)?;
+        Some(vec![list.into(), index.to_string(), "name".into()])
     }
 }
 

@@ -62,6 +62,25 @@ fn a_refused_counter_is_placed() {
 }
 
 #[test]
+fn a_refused_site_is_placed() {
+    let shop = "[[sites]]\nname = \"shop\"\nwrite_keys = [\"k\"]\n";
+    assert!(refused(&format!("{shop}{shop}"), &[]).starts_with("c.toml:5:1: site `shop` is defined twice"));
+    let error = refused(&format!("{shop}[[sites]]\nname = \"api\"\nwrite_keys = [\"k\"]"), &[]);
+    assert!(error.starts_with("c.toml:5:1: site `api` has a write key in common with `shop`"), "{error}");
+    assert_eq!(
+        refused(&format!("{shop}origins = [\"*\"]"), &[]),
+        "c.toml:4:1: no such key: `sites[0].origins`, the nearest is `sites[0].allowed_origins`"
+    );
+}
+
+#[test]
+fn sites_open_a_public_address_and_come_from_the_environment_too() {
+    let sites = ("STREAMGAUGE_SITES", "[{ name = \"shop\", write_keys = [\"k\"] }]");
+    let config = Config::load(None, env(&[sites, ("STREAMGAUGE_INGEST__LISTEN", "0.0.0.0:1")])).unwrap();
+    assert_eq!(config.sites[0].name, "shop");
+}
+
+#[test]
 fn the_documented_values_are_the_defaults() {
     let documented = Config::parse(DOCUMENTED, "config/streamgauge.toml", env(&[])).unwrap();
     assert_eq!(format!("{documented:#?}"), format!("{:#?}", Config::default()));
@@ -105,6 +124,12 @@ fn no_message_shows_a_secret() {
         ("[log.kafka.properties]\n\"sasl.password\" = [\"hunter2\"]", [("A", "")]),
         ("", [("STREAMGAUGE_LOG__KAFKA__PROPERTIES__ACKS", "hunter2")]),
         ("", [("STREAMGAUGE_QUERY__TOKENS", "hunter2")]),
+        ("[[sites]]\nname = \"a\"\nwrite_keys = [\"hunter2 b\"]", [("A", "")]),
+        ("[[sites]]\nname = \"a\"\nwrite_keys = \"hunter2\"", [("A", "")]),
+        ("[[sites]]\nname = \"a\"\nwrite_keys = [7, \"hunter2\"]", [("A", "")]),
+        ("sites = \"hunter2\"", [("A", "")]),
+        ("", [("STREAMGAUGE_SITES", "[{ name = \"a\", write_keys = [\"hunter2\", \"hunter2\"] }]")]),
+        ("", [("STREAMGAUGE_SITES", "hunter2")]),
     ] {
         let error = Config::parse(text, "c.toml", env(&pairs)).unwrap_err();
         let told = format!("{error} {error:?}").replace(".hunter2`", "");

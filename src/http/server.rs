@@ -8,12 +8,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus::IntCounter;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -94,6 +96,7 @@ impl Server {
     /// puts a time-out around it.
     pub async fn run<H: Handler>(self, handler: Arc<H>, shutdown: Shutdown) {
         let mut connections = JoinSet::new();
+        let refused = self.metrics.connections_refused_total.with_label_values(&[self.name]);
         let mut begun = pin!(shutdown.begun());
         loop {
             tokio::select! {
@@ -101,9 +104,10 @@ impl Server {
                 Some(_) = connections.join_next() => {}
                 stream = self.accept() => {
                     if connections.len() >= self.limits.max_connections {
-                        self.metrics.connections_refused_total.with_label_values(&[self.name]).inc();
+                        refused.inc();
                     } else {
-                        connections.spawn(serve(stream, self.limits, Arc::clone(&handler), shutdown.clone()));
+                        let handler = Arc::clone(&handler);
+                        connections.spawn(serve(stream, self.limits, handler, shutdown.clone(), refused.clone()));
                     }
                 }
             }
@@ -128,11 +132,19 @@ impl Server {
 }
 
 /// One connection, from its first request to its last.
-async fn serve<H: Handler>(stream: TcpStream, limits: Limits, handler: Arc<H>, shutdown: Shutdown) {
+async fn serve<H: Handler>(
+    stream: TcpStream,
+    limits: Limits,
+    handler: Arc<H>,
+    shutdown: Shutdown,
+    refused: IntCounter,
+) {
     // Without it a small answer may wait for the client's delayed acknowledgement. It only fails on a dead socket.
     let _ = stream.set_nodelay(true);
     let peer = stream.peer_addr().ok().map(Peer);
+    let has_asked = AtomicBool::new(false);
     let service = service_fn(|mut request: Request<Incoming>| {
+        has_asked.store(true, Ordering::Relaxed);
         if let Some(peer) = peer {
             request.extensions_mut().insert(peer);
         }
@@ -154,6 +166,10 @@ async fn serve<H: Handler>(stream: TcpStream, limits: Limits, handler: Arc<H>, s
         }
     };
     if let Err(e) = ended {
+        // A connection that is silent between two requests is in order; one that never says what it wants is not.
+        if e.is_parse_too_large() || e.is_timeout() && !has_asked.load(Ordering::Relaxed) {
+            refused.inc();
+        }
         // Clients that vanish, time out or speak no HTTP are no news.
         tracing::debug!(error = %e, "connection ended");
     }

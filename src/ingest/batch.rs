@@ -1,6 +1,8 @@
 //! From the texts of events to records for the log, and what is wrong with the others.
 
+use super::clock::{self, Clock};
 use super::reason::Reason;
+use super::sites::Site;
 use crate::envelope::JSON;
 use crate::event::{Door, Event, Invalid, Key, Stamp, made_id};
 use crate::log::{About, NewRecord};
@@ -39,8 +41,12 @@ pub(super) struct Taking<'a> {
     pub(super) key: &'a Key,
     /// Bytes that an event may have.
     pub(super) max_event: u64,
-    /// When the request was received, in ms.
-    pub(super) now_ms: i64,
+    /// When the request was received, and what clocks are worth.
+    pub(super) clock: Clock,
+    /// How far the client's clock is behind, as the request says; an event may say otherwise.
+    pub(super) skew_ms: Option<i64>,
+    /// Who sent them.
+    pub(super) site: Option<&'a Site>,
     /// The trace that the request belongs to.
     pub(super) trace: Option<TraceParent>,
 }
@@ -61,13 +67,23 @@ impl Batch {
         if json.len() as u64 > taking.max_event {
             return Err(Wrong::TooLarge { found: json.len(), most: taking.max_event });
         }
-        let event = Event::parse(json, Door::Http)?;
-        let event_id = event.event_id.as_deref().map_or_else(|| made_id(taking.now_ms, rand::random()), str::to_owned);
+        let mut event = Event::parse(json, Door::Http)?;
+        let received_ms = taking.clock.received_ms;
+        let skew_ms = match clock::take_sent_at(&mut event)? {
+            Some(sent_at_ms) => taking.clock.skew_ms(sent_at_ms),
+            None => taking.skew_ms,
+        };
+        let moved_by_ms = match skew_ms {
+            Some(skew_ms) => clock::correct(&mut event, skew_ms)?.then_some(skew_ms),
+            None => None,
+        };
+        let context = context(taking.site, moved_by_ms);
+        let event_id = event.event_id.as_deref().map_or_else(|| made_id(received_ms, rand::random()), str::to_owned);
         let stamp = Stamp {
             event_id: &event_id,
-            timestamp_ms: event.time_ms(taking.now_ms),
-            received_at_ms: Some(taking.now_ms),
-            context: None,
+            timestamp_ms: event.time_ms(received_ms),
+            received_at_ms: Some(received_ms),
+            context: context.as_deref(),
         };
         let (key, value) = (taking.key.of(&event, &event_id), event.canonical(&stamp).into_bytes());
         let about = About {
@@ -79,6 +95,18 @@ impl Batch {
         self.records.push(NewRecord::event(key, value, about));
         self.event_ids.push(event_id);
         Ok(())
+    }
+}
+
+/// What ingest adds to an event.
+fn context(site: Option<&Site>, moved_by_ms: Option<i64>) -> Option<Cow<'_, str>> {
+    match (site, moved_by_ms) {
+        (None, None) => None,
+        (Some(site), None) => Some(Cow::Borrowed(&site.context)),
+        (None, Some(ms)) => Some(Cow::Owned(format!("{{\"clock_skew_ms\":{ms}}}"))),
+        (Some(Site { quoted_name, .. }), Some(ms)) => {
+            Some(Cow::Owned(format!("{{\"site\":{quoted_name},\"clock_skew_ms\":{ms}}}")))
+        }
     }
 }
 
@@ -109,7 +137,43 @@ mod tests {
 
     fn batch(events: &[&str]) -> Batch {
         let events: Vec<_> = events.iter().map(|event| event.as_bytes().into()).collect();
-        Batch::of(&events, Taking { key: &Key::Session, max_event: 100, now_ms: NOW, trace: None })
+        Batch::of(&events, Taking { max_event: 100, ..taking() })
+    }
+
+    fn taking() -> Taking<'static> {
+        let clock = Clock { received_ms: NOW, max_skew_ms: 60_000 };
+        Taking { key: &Key::Session, max_event: 1_000, clock, skew_ms: None, site: None, trace: None }
+    }
+
+    fn value(event: &str, taking: Taking<'_>) -> String {
+        let batch = Batch::of(&[event.as_bytes().into()], taking);
+        assert_eq!(batch.faults, []);
+        String::from_utf8(batch.records[0].value.clone().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_wrong_clock_is_corrected_and_noted() {
+        let at = |ms: i64| format!(r#"{{"type":"a","id":"e","timestamp":{}}}"#, NOW + ms);
+        let stored = |ms: i64, rest: &str| {
+            let (timestamp, core) = (NOW + ms, r#"{"event_id":"e","event_type":"a","event_version":1,"timestamp":"#);
+            format!("{core}{timestamp},\"received_at\":{NOW}{rest}}}")
+        };
+        let behind = Taking { skew_ms: Some(90_000), ..taking() };
+        assert_eq!(value(&at(-100_000), behind), stored(-10_000, r#","context":{"clock_skew_ms":90000}"#));
+        assert_eq!(value(r#"{"type":"a","id":"e"}"#, behind), stored(0, ""), "no time is made up");
+        // What an event says itself goes before what the request says, and is not kept.
+        let own =
+            |sent_at: i64| format!(r#"{{"type":"a","id":"e","timestamp":{NOW},"sent_at":{},"x":1}}"#, NOW + sent_at);
+        assert_eq!(value(&own(-60_000), behind), stored(0, r#","x":1"#), "a little is left alone");
+        let moved = value(&own(3_600_000), behind);
+        assert_eq!(moved, stored(-3_600_000, r#","context":{"clock_skew_ms":-3600000},"x":1"#));
+        let far = Taking { skew_ms: Some(4_000_000_000_000), ..taking() };
+        let batch = Batch::of(
+            &[at(0).as_bytes().into(), own(7).replace("\"sent_at\":", "\"sent_at\":0").as_bytes().into()],
+            far,
+        );
+        let faults: Vec<_> = batch.faults.iter().map(|f| (f.field.as_deref(), f.reason)).collect();
+        assert_eq!(faults, [(Some("timestamp"), Reason::Time), (None, Reason::NotAnObject)]);
     }
 
     #[test]

@@ -1,3 +1,5 @@
+use super::client::TrustedProxy;
+use super::sites::{self, Config as Site, SiteError};
 use crate::event::{Invalid, Key};
 use crate::http::{Limits, is_public};
 use crate::units::ByteSize;
@@ -13,7 +15,7 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What decides an event's partition.
     pub key: KeyChoice,
-    /// Whether anybody may write who reaches a public address.
+    /// Whether anybody may write who reaches a public address; where there are sites, also without a write key.
     pub open: bool,
     /// Bytes of a request's body.
     pub max_body: ByteSize,
@@ -26,8 +28,19 @@ pub struct Config {
     /// Bytes of all bodies that are held at a time, both as they came and inflated; what comes on top is told to come
     /// again. The records made of them take about as much again.
     pub max_in_flight: ByteSize,
+    /// Requests per second of one client address, and so many at once; 0 for any number. Behind a proxy it needs
+    /// `trusted_proxies`, or all clients would be one.
+    pub rate_limit: u32,
+    /// Whose word counts on where a request comes from.
+    pub trusted_proxies: Vec<TrustedProxy>,
+    /// How far off a client's clock may be before the times of its events are corrected. It has to be more than a body
+    /// may be under way, which looks the same.
+    #[serde(with = "crate::units::duration")]
+    pub max_skew: Duration,
     /// Connections at a time.
     pub max_connections: usize,
+    /// Bytes of the head of a request: its line and its headers.
+    pub max_header: ByteSize,
     /// Time for the head of a request to arrive, and for a kept-alive connection to stay silent.
     #[serde(with = "crate::units::duration")]
     pub header_timeout: Duration,
@@ -47,7 +60,11 @@ impl Default for Config {
             max_events: 5_000,
             max_event: ByteSize::kib(64),
             max_in_flight: ByteSize::mib(256),
+            rate_limit: 0,
+            trusted_proxies: Vec::new(),
+            max_skew: Duration::from_secs(60),
             max_connections: 10_000,
+            max_header: ByteSize::kib(16),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
         }
@@ -55,17 +72,23 @@ impl Default for Config {
 }
 
 /// Why ingest cannot run with its configuration.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum IngestError {
     /// Strangers could write, and nobody said that they may.
     #[error(
-        "ingest.listen: anybody who can reach {0} could write events; listen on 127.0.0.1, or set ingest.open = true \
-         if that is meant"
+        "ingest.listen: anybody who can reach {0} could write events; add [[sites]] with write_keys, or set \
+         ingest.open = true if that is meant, or listen on 127.0.0.1"
     )]
     Public(SocketAddr),
     /// A limit that lets nothing in.
     #[error("ingest.{0} is 0: nothing could come in; leave it out for its default")]
     Zero(&'static str),
+    /// A site that cannot be used.
+    #[error(transparent)]
+    Site(#[from] SiteError),
+    /// A head that no client can keep to, or that takes too much of each connection.
+    #[error("ingest.max_header must be from 1KiB to 1MiB")]
+    Header,
     /// A limit that another one makes useless.
     #[error("ingest.{smaller} must be at most ingest.{larger}")]
     Contradiction {
@@ -77,12 +100,13 @@ pub enum IngestError {
 }
 
 impl Config {
-    /// Checks what can be checked without listening.
+    /// Checks what can be checked without listening and without reading a file.
     ///
     /// # Errors
     /// The first setting that cannot work, with its key and what to do.
-    pub fn validate(&self) -> Result<(), IngestError> {
-        if is_public(self.listen) && !self.open {
+    pub fn validate(&self, sites: &[Site]) -> Result<(), IngestError> {
+        sites::validate(sites)?;
+        if is_public(self.listen) && !self.open && sites.is_empty() {
             return Err(IngestError::Public(self.listen));
         }
         let zero = [
@@ -96,6 +120,9 @@ impl Config {
         ];
         if let Some((key, _)) = zero.into_iter().find(|(_, zero)| *zero) {
             return Err(IngestError::Zero(key));
+        }
+        if !(1_024..=1 << 20).contains(&self.max_header.0) {
+            return Err(IngestError::Header);
         }
         let contradiction = |smaller, larger| Err(IngestError::Contradiction { smaller, larger });
         if self.max_event > self.max_body {
@@ -112,7 +139,13 @@ impl Config {
 
     /// What the server holds each connection to.
     pub fn limits(&self) -> Limits {
-        Limits { max_connections: self.max_connections, header_timeout: self.header_timeout, ..Limits::default() }
+        Limits {
+            max_connections: self.max_connections,
+            header_timeout: self.header_timeout,
+            // At most 1 MiB, as has been checked.
+            max_header_bytes: self.max_header.0 as usize,
+            ..Limits::default()
+        }
     }
 }
 
@@ -162,7 +195,7 @@ mod tests {
     #[test]
     fn the_defaults_are_the_documented_ones() {
         let config = config("");
-        config.validate().unwrap();
+        config.validate(&[]).unwrap();
         assert_eq!(config, Config::default());
         let text = toml::to_string(&config).unwrap();
         for line in [
@@ -170,6 +203,9 @@ mod tests {
             "key = \"session\"",
             "open = false",
             "max_events = 5000",
+            "rate_limit = 0",
+            "trusted_proxies = []",
+            "max_skew = \"1m\"",
             "max_connections = 10000",
             "header_timeout = \"10s\"",
             "body_timeout = \"30s\"",
@@ -181,16 +217,22 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let config = config("key = 'payload.\"a.b\"'\nmax_body = \"2MiB\"\nbody_timeout = \"1m\"");
+        let config = config(
+            "key = 'payload.\"a.b\"'\nmax_body = \"2MiB\"\nbody_timeout = \"1m\"\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]",
+        );
         assert_eq!(toml::from_str::<Config>(&toml::to_string(&config).unwrap()).unwrap(), config);
     }
 
     #[test]
     fn a_public_address_wants_it_said() {
-        let error = config("listen = \"0.0.0.0:8081\"").validate().unwrap_err().to_string();
+        let error = config("listen = \"0.0.0.0:8081\"").validate(&[]).unwrap_err().to_string();
         assert!(error.contains("0.0.0.0:8081") && error.contains("ingest.open = true"), "{error}");
-        config("listen = \"0.0.0.0:8081\"\nopen = true").validate().unwrap();
-        config("listen = \"[::1]:0\"").validate().unwrap();
+        config("listen = \"0.0.0.0:8081\"\nopen = true").validate(&[]).unwrap();
+        config("listen = \"[::1]:0\"").validate(&[]).unwrap();
+        let site = Site { name: "shop".into(), write_keys: vec!["k".into()], ..Site::default() };
+        config("listen = \"0.0.0.0:8081\"").validate(&[site.clone()]).unwrap();
+        let nameless = Site { name: String::new(), ..site };
+        assert!(config("").validate(&[nameless]).unwrap_err().to_string().contains("a name has"));
     }
 
     #[test]
@@ -201,9 +243,11 @@ mod tests {
             ("max_event = \"2MiB\"", "ingest.max_event must be at most ingest.max_body"),
             ("max_in_flight = \"1KiB\"", "ingest.max_body must be at most ingest.max_in_flight"),
             ("max_in_flight = \"2MiB\"", "ingest.max_inflated must be at most ingest.max_in_flight"),
+            ("max_header = \"512\"", "ingest.max_header must be from 1KiB"),
+            ("max_header = \"2MiB\"", "ingest.max_header must be from 1KiB"),
             ("max_inflated = \"0\"", "ingest.max_inflated is 0"),
         ] {
-            let error = config(text).validate().unwrap_err().to_string();
+            let error = config(text).validate(&[]).unwrap_err().to_string();
             assert!(error.contains(message), "{text}: {error}");
         }
         let error = toml::from_str::<Config>("key = \"sesion\"").unwrap_err().to_string();

@@ -120,6 +120,7 @@ fn reached(segment: &Segment, counters: &Counters) -> Vec<Reached> {
 #[cfg(test)]
 mod tests {
     use super::super::batch::Taking;
+    use super::super::clock::Clock;
     use super::*;
     use crate::counter::{Spec, WindowSpec};
     use crate::event::Key;
@@ -141,7 +142,8 @@ mod tests {
         let timing = Timing { lateness_ms: 5_000, max_ahead_ms: 60_000 };
         let counts = Counts { counters: Arc::new(Counters::new(specs).unwrap()), timing };
         let events: Vec<_> = events.iter().map(|event| event.as_bytes().into()).collect();
-        let taking = Taking { key: &Key::Session, max_event: 1_000, now_ms: NOW, trace: None };
+        let clock = Clock { received_ms: NOW, max_skew_ms: 60_000 };
+        let taking = Taking { key: &Key::Session, max_event: 1_000, clock, skew_ms: None, site: None, trace: None };
         serde_json::to_value(Rehearsal::of(Batch::of(&events, taking), &counts, NOW)).unwrap()
     }
 
@@ -153,7 +155,10 @@ mod tests {
             "7",
             r#"{"type":"click","id":"b"}"#,
         ]);
-        assert_eq!((&answer["dry_run"], &answer["accepted"], &answer["rejected"]), (&json!(true), &json!(2), &json!(2)));
+        assert_eq!(
+            (&answer["dry_run"], &answer["accepted"], &answer["rejected"]),
+            (&json!(true), &json!(2), &json!(2))
+        );
         assert_eq!(answer["event_ids"], json!(["a", "b"]));
         let windows = json!([
             {"size": "10s", "start": 1_760_000_000, "end": 1_760_000_010},
@@ -161,7 +166,8 @@ mod tests {
         ]);
         let record = json!({"event_id": "a", "event_type": "view", "event_version": 1, "timestamp": NOW,
             "received_at": NOW, "session_id": "s", "payload": {"path": "/x"}});
-        let counters = json!([{"counter": "views", "key": "/x", "windows": windows}, {"counter": "plain", "windows": windows}]);
+        let counters =
+            json!([{"counter": "views", "key": "/x", "windows": windows}, {"counter": "plain", "windows": windows}]);
         let expected = json!({"index": 1, "key": "s", "record": record, "outcome": "counted", "counters": counters});
         assert_eq!(answer["events"][0], expected);
         assert_eq!((&answer["events"][1]["index"], &answer["events"][1]["key"]), (&json!(3), &json!("b")));
@@ -175,10 +181,15 @@ mod tests {
         let late = format!(r#"{{"type":"click","timestamp":{}}}"#, NOW - 7_200_000);
         let ahead = format!(r#"{{"type":"click","timestamp":{}}}"#, NOW + 7_200_000);
         let answer = rehearsal(&[r#"{"type":"other"}"#, &old, &late, &ahead]);
-        let of = |index: usize| (answer["events"][index]["outcome"].as_str().unwrap(), &answer["events"][index]["counters"]);
+        let of =
+            |index: usize| (answer["events"][index]["outcome"].as_str().unwrap(), &answer["events"][index]["counters"]);
         assert_eq!((of(0), of(1)), (("filtered", &json!([])), ("expired", &json!([]))));
         let (outcome, counters) = of(2);
         assert_eq!((outcome, counters[0]["windows"].as_array().unwrap().len()), ("counted", 1));
-        assert_eq!(of(3).1[0]["windows"][0]["start"], 1_760_000_000, "a clock that is ahead counts when it is received");
+        assert_eq!(
+            of(3).1[0]["windows"][0]["start"],
+            1_760_000_000,
+            "a clock that is ahead counts when it is received"
+        );
     }
 }

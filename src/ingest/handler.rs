@@ -2,7 +2,8 @@ use super::batch::{Batch, Fault};
 use super::in_flight::InFlight;
 use super::intake::{Asked, Intake};
 use super::reject::Reject;
-use super::{Config, Counts, cors};
+use super::sites::SiteError;
+use super::{Config, Counts, Site, cors};
 use crate::clock::now_ms;
 use crate::http::{self, Body, Handler, discard, receive};
 use crate::log::{EventLog, LogError};
@@ -45,10 +46,19 @@ struct Taken {
 
 impl Ingest {
     /// Appends to this log; `counts` says what a dry run is told. The configuration has been validated.
-    pub fn new(config: Config, counts: Counts, log: Arc<dyn EventLog>, metrics: Arc<Metrics>) -> Ingest {
+    ///
+    /// # Errors
+    /// When the write keys of a site cannot be read or used.
+    pub fn new(
+        config: Config,
+        sites: &[Site],
+        counts: Counts,
+        log: Arc<dyn EventLog>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Ingest, SiteError> {
         let in_flight = InFlight::new(config.max_in_flight.0, metrics.ingest_in_flight_bytes.clone());
-        let intake = Arc::new(Intake::new(config, counts));
-        Ingest { intake, log, metrics, in_flight, append_timeout: APPEND_TIMEOUT }
+        let intake = Arc::new(Intake::new(config, sites, counts)?);
+        Ok(Ingest { intake, log, metrics, in_flight, append_timeout: APPEND_TIMEOUT })
     }
 
     /// Answers one request, and counts it.
@@ -60,9 +70,13 @@ impl Ingest {
         let begun = Instant::now();
         let is_ours = request.uri().path() == "/events";
         let trace = trace_of(request.headers());
+        let pages = self.intake.sites.pages();
+        let origin = pages.asked(request.headers());
+        let mut may_read = is_ours;
         let mut response = match self.route(request, trace).await {
             Ok(response) => response,
             Err(reject) => {
+                may_read &= !matches!(reject, Reject::Origin);
                 self.metrics.ingest_refused_requests_total.with_label_values(&[reject.reason().label()]).inc();
                 // A client's mistake is told to the client; for us it is a number.
                 let (status, trace_id) = (reject.status().as_u16(), trace.as_ref().map(TraceParent::trace_id));
@@ -70,8 +84,8 @@ impl Ingest {
                 reject.response()
             }
         };
-        if is_ours {
-            cors::allow(response.headers_mut());
+        if may_read {
+            cors::allow(pages, origin, response.headers_mut());
         }
         self.metrics.ingest_requests_total.with_label_values(&[response.status().as_str()]).inc();
         self.metrics.ingest_request_seconds.observe(begun.elapsed().as_secs_f64());

@@ -90,6 +90,9 @@ impl Encoding {
         most: u64,
         room: impl FnMut(usize) -> bool,
     ) -> Result<Bytes, Reject> {
+        if body.is_empty() {
+            return Ok(Bytes::new());
+        }
         let mut inflated = Inflated { bytes: Vec::new(), most, room };
         match self {
             Encoding::Gzip => gzip(body, &mut inflated).await,

@@ -1,15 +1,25 @@
 //! What is decided about a request, from its head and from its body. No I/O, and told the time.
 
 use super::batch::{Batch, Taking};
+use super::client;
+use super::clock::Clock;
 use super::dry_run::{Counts, Rehearsal};
-use super::format::Format;
+use super::format::{Content, Format};
 use super::inflate::Encoding;
 use super::parameter::is_dry_run;
+use super::rate::Rates;
 use super::reject::Reject;
-use super::Config;
+use super::sites::{Sender, SiteError, Sites};
+use super::{Config, Site};
+use crate::event::{Invalid, text_time_ms};
+use crate::http::Peer;
 use crate::telemetry::TraceParent;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
+use std::time::Duration;
+
+/// Where a request says when it was sent.
+const SENT_AT: &str = "x-sent-at";
 
 /// What the head of a request asks for.
 #[derive(Debug, Clone)]
@@ -21,18 +31,25 @@ pub(super) struct Asked {
     pub(super) dry_run: bool,
     /// The trace that the request belongs to.
     pub(super) trace: Option<TraceParent>,
+    sender: Sender,
+    /// When it was sent, in ms, by the client's clock.
+    sent_at_ms: Option<i64>,
 }
 
 /// The rules of the door.
 #[derive(Debug)]
 pub(super) struct Intake {
     pub(super) config: Config,
+    pub(super) sites: Sites,
     counts: Counts,
+    rates: Option<Rates>,
 }
 
 impl Intake {
-    pub(super) fn new(config: Config, counts: Counts) -> Intake {
-        Intake { config, counts }
+    /// The configuration has been validated.
+    pub(super) fn new(config: Config, sites: &[Site], counts: Counts) -> Result<Intake, SiteError> {
+        let sites = Sites::open(sites, config.open)?;
+        Ok(Intake { sites, counts, rates: Rates::per_second(config.rate_limit), config })
     }
 
     /// Reads the head of a request that brings events.
@@ -40,10 +57,22 @@ impl Intake {
     /// # Errors
     /// When its body is not wanted.
     pub(super) fn head(&self, head: &Parts, trace: Option<TraceParent>) -> Result<Asked, Reject> {
-        let dry_run = is_dry_run(head.uri.query())?;
+        if let (Some(rates), Some(Peer(peer))) = (&self.rates, head.extensions.get()) {
+            let address = client::address(peer.ip(), &head.headers, &self.config.trusted_proxies);
+            rates.check(address).map_err(Reject::AddressRate)?;
+        }
         let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-        let format = Format::of(content_type).ok_or(Reject::ContentType)?;
-        Ok(Asked { format, encoding: Encoding::of(&head.headers)?, dry_run, trace })
+        let format = Format::of(content_type);
+        let has_wrapper = format.is_none_or(Format::has_wrapper);
+        let sender = self.sites.sender(&head.headers, &head.uri, has_wrapper)?;
+        Ok(Asked {
+            format: format.ok_or(Reject::ContentType)?,
+            encoding: Encoding::of(&head.headers)?,
+            dry_run: is_dry_run(head.uri.query())?,
+            trace,
+            sender,
+            sent_at_ms: sent_at_ms(&head.headers)?,
+        })
     }
 
     /// Reads a body that was received, and inflated, at this time.
@@ -51,14 +80,31 @@ impl Intake {
     /// # Errors
     /// When nothing in it can be taken.
     pub(super) fn body(&self, body: &[u8], asked: &Asked, now_ms: i64) -> Result<Batch, Reject> {
-        let content = asked.format.read(body)?;
-        let (found, most) = (content.events.len(), self.config.max_events);
+        let content = asked.format.read(body);
+        // Who may not write is told so first, whatever the body is.
+        let key = content.as_ref().ok().and_then(|content| content.write_key.as_deref());
+        let sender = match &asked.sender {
+            Sender::Unknown(origin) => &self.sites.sender_by_body(key, origin.as_ref())?,
+            known => known,
+        };
+        let Content { events, sent_at_ms, .. } = content?;
+        let (found, most) = (events.len(), self.config.max_events);
         if found > most {
             return Err(Reject::TooManyEvents { found, most });
         }
-        let max_event = self.config.max_event.0;
-        let taking = Taking { key: self.config.key.key(), max_event, now_ms, trace: asked.trace };
-        let batch = Batch::of(&content.events, taking);
+        let clock = Clock { received_ms: now_ms, max_skew_ms: millis(self.config.max_skew) };
+        let taking = Taking {
+            key: self.config.key.key(),
+            max_event: self.config.max_event.0,
+            clock,
+            skew_ms: sent_at_ms.or(asked.sent_at_ms).and_then(|sent_at_ms| clock.skew_ms(sent_at_ms)),
+            site: match sender {
+                Sender::Site(site) => Some(site),
+                Sender::Anybody | Sender::Unknown(_) => None,
+            },
+            trace: asked.trace,
+        };
+        let batch = Batch::of(&events, taking);
         if batch.records.is_empty() { Err(Reject::NothingAccepted(batch.faults)) } else { Ok(batch) }
     }
 
@@ -66,4 +112,14 @@ impl Intake {
     pub(super) fn rehearse(&self, batch: Batch, now_ms: i64) -> Rehearsal {
         Rehearsal::of(batch, &self.counts, now_ms)
     }
+}
+
+fn sent_at_ms(headers: &HeaderMap) -> Result<Option<i64>, Reject> {
+    let Some(value) = headers.get(SENT_AT) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| Invalid::NotATime("X-Sent-At"));
+    text.and_then(|text| text_time_ms("X-Sent-At", text)).map(Some).map_err(Reject::SentAt)
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

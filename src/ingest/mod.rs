@@ -5,9 +5,14 @@
 //! acknowledgement and names each event that was not taken. A 2xx therefore means that the events are durable; anything
 //! else claims nothing, and the same event may be sent again with the same id.
 //!
+//! Who sends is known by a write key (`sites`), from where by its connection or what proxies say of it (`client`), and how
+//! often it may is a matter of both (`rate`).
+//!
 //! What decides (`intake`) does no I/O and is told the time; only the handler reads the clock, once a request.
 
 mod batch;
+mod client;
+mod clock;
 mod config;
 mod cors;
 mod dry_run;
@@ -17,11 +22,15 @@ mod in_flight;
 mod inflate;
 mod intake;
 mod parameter;
+mod rate;
 mod reason;
 mod reject;
+mod sites;
 #[cfg(test)]
 mod tests;
 
+pub use client::TrustedProxy;
 pub use config::{Config, IngestError, KeyChoice};
 pub use dry_run::Counts;
 pub use handler::Ingest;
+pub use sites::{Config as Site, SiteError, check_keys};

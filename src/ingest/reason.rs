@@ -22,6 +22,16 @@ pub(super) enum Reason {
     NoEvent,
     /// A parameter or a header that cannot be meant.
     Parameter,
+    /// No write key, where one is needed.
+    NoKey,
+    /// A write key of nobody.
+    UnknownKey,
+    /// A page that may not send with this key.
+    Origin,
+    /// More requests than the key may make.
+    KeyRate,
+    /// More requests than an address may make.
+    AddressRate,
     /// There is no room at the moment.
     Busy,
     /// The log did not acknowledge.
@@ -55,6 +65,11 @@ impl Reason {
         Reason::Malformed,
         Reason::NoEvent,
         Reason::Parameter,
+        Reason::NoKey,
+        Reason::UnknownKey,
+        Reason::Origin,
+        Reason::KeyRate,
+        Reason::AddressRate,
         Reason::Busy,
         Reason::NotStored,
     ];
@@ -81,6 +96,11 @@ impl Reason {
             Reason::Malformed => "malformed",
             Reason::NoEvent => "no_event",
             Reason::Parameter => "parameter",
+            Reason::NoKey => "no_key",
+            Reason::UnknownKey => "unknown_key",
+            Reason::Origin => "origin",
+            Reason::KeyRate => "key_rate",
+            Reason::AddressRate => "address_rate",
             Reason::Busy => "busy",
             Reason::NotStored => "not_stored",
             Reason::NotAnObject => "not_an_object",

@@ -2,8 +2,9 @@ use super::batch::Fault;
 use super::format::Malformed;
 use super::inflate::{Broken, Encoding};
 use super::reason::Reason;
+use crate::event::Invalid;
 use crate::http::{self, Body, Unreceived};
-use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use std::time::Duration;
@@ -42,6 +43,21 @@ pub(super) enum Reject {
     Malformed(#[from] Malformed),
     #[error("the parameter `dry_run` is 1 or 0")]
     DryRun,
+    #[error(transparent)]
+    SentAt(Invalid),
+    #[error(
+        "a write key is needed: send it in the header X-Write-Key, as Authorization: Bearer, as the parameter write_key, \
+         or as `write_key` beside `events`"
+    )]
+    NoKey,
+    #[error("this write key is not known")]
+    UnknownKey,
+    #[error("pages of this origin may not send with this write key")]
+    Origin,
+    #[error("too many requests with this write key: try again in {0} s")]
+    KeyRate(u64),
+    #[error("too many requests from this address: try again in {0} s")]
+    AddressRate(u64),
     #[error("{}", nothing_accepted(.0))]
     NothingAccepted(Vec<Fault>),
     #[error("an event is larger than the log takes: send smaller events")]
@@ -104,7 +120,11 @@ impl Reject {
             | Reject::NotInflatable { .. }
             | Reject::Malformed(_)
             | Reject::DryRun
+            | Reject::SentAt(_)
             | Reject::NothingAccepted(_) => StatusCode::BAD_REQUEST,
+            Reject::NoKey | Reject::UnknownKey => StatusCode::UNAUTHORIZED,
+            Reject::Origin => StatusCode::FORBIDDEN,
+            Reject::KeyRate(_) | Reject::AddressRate(_) => StatusCode::TOO_MANY_REQUESTS,
             Reject::Busy | Reject::NotStored => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -120,7 +140,12 @@ impl Reject {
             | Reject::EventTooLarge => Reason::TooLarge,
             Reject::TimedOut(_) | Reject::BrokeOff(_) => Reason::Incomplete,
             Reject::NotInflatable { .. } | Reject::Malformed(_) => Reason::Malformed,
-            Reject::DryRun => Reason::Parameter,
+            Reject::DryRun | Reject::SentAt(_) => Reason::Parameter,
+            Reject::NoKey => Reason::NoKey,
+            Reject::UnknownKey => Reason::UnknownKey,
+            Reject::Origin => Reason::Origin,
+            Reject::KeyRate(_) => Reason::KeyRate,
+            Reject::AddressRate(_) => Reason::AddressRate,
             Reject::NothingAccepted(_) => Reason::NoEvent,
             Reject::Busy => Reason::Busy,
             Reject::NotStored => Reason::NotStored,
@@ -137,6 +162,12 @@ impl Reject {
                 | Reject::ContentEncoding
                 | Reject::ContentEncodings
                 | Reject::DryRun
+                | Reject::SentAt(_)
+                | Reject::NoKey
+                | Reject::UnknownKey
+                | Reject::Origin
+                | Reject::KeyRate(_)
+                | Reject::AddressRate(_)
                 | Reject::BodyTooLarge(_)
                 | Reject::Busy
         )
@@ -146,6 +177,7 @@ impl Reject {
         match self {
             Reject::Malformed(malformed) => malformed.field(),
             Reject::DryRun => Some("dry_run"),
+            Reject::SentAt(invalid) => invalid.field(),
             Reject::NothingAccepted(faults) if faults.len() == 1 => faults[0].field.as_deref(),
             _ => None,
         }
@@ -164,6 +196,12 @@ impl Reject {
         match self {
             Reject::Method => drop(headers.insert(ALLOW, HeaderValue::from_static("POST, OPTIONS"))),
             Reject::Busy | Reject::NotStored => drop(headers.insert(RETRY_AFTER, RETRY_AFTER_S)),
+            Reject::KeyRate(wait_s) | Reject::AddressRate(wait_s) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(*wait_s));
+            }
+            Reject::NoKey | Reject::UnknownKey => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
             Reject::TimedOut(_) => drop(headers.insert(CONNECTION, HeaderValue::from_static("close"))),
             _ => {}
         }

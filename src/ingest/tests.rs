@@ -1,6 +1,6 @@
 //! The door as a client sees it: what is posted, and what is answered.
 
-use super::{Config, Counts, Ingest};
+use super::{Config, Counts, Ingest, Site};
 use crate::counter::{Counters, Timing, default_specs};
 use crate::event::{Door, Event};
 use crate::http::{Body, Limits, Server};
@@ -25,6 +25,12 @@ struct World {
     metrics: Arc<Metrics>,
 }
 
+#[derive(serde::Deserialize)]
+struct Sites {
+    #[serde(default)]
+    sites: Vec<Site>,
+}
+
 struct Answer {
     status: u16,
     headers: hyper::HeaderMap,
@@ -37,11 +43,18 @@ impl World {
     }
 
     fn with(config: Config, log: FakeLog) -> World {
-        config.validate().unwrap();
+        World::of(config, "", log)
+    }
+
+    /// The same with these `[[sites]]`.
+    fn of(config: Config, sites: &str, log: FakeLog) -> World {
+        let sites: Sites = toml::from_str(sites).unwrap();
+        config.validate(&sites.sites).unwrap();
         let (log, metrics) = (Arc::new(log), Arc::new(Metrics::new().unwrap()));
         let timing = Timing { lateness_ms: 5_000, max_ahead_ms: 60_000 };
         let counts = Counts { counters: Arc::new(Counters::new(default_specs()).unwrap()), timing };
-        World { ingest: Ingest::new(config, counts, log.clone(), metrics.clone()), log, metrics }
+        let ingest = Ingest::new(config, &sites.sites, counts, log.clone(), metrics.clone()).unwrap();
+        World { ingest, log, metrics }
     }
 
     async fn send<B>(&self, request: Request<B>) -> Answer
@@ -252,7 +265,10 @@ async fn browsers_are_let_in() {
     for (name, value) in [
         ("access-control-allow-origin", "*"),
         ("access-control-allow-methods", "POST"),
-        ("access-control-allow-headers", "content-type, content-encoding"),
+        (
+            "access-control-allow-headers",
+            "content-type, content-encoding, authorization, x-write-key, x-sent-at, traceparent",
+        ),
         ("access-control-max-age", "86400"),
     ] {
         assert_eq!(answer.headers[name], value);

@@ -15,7 +15,8 @@ const HANDLER_SECONDS: &[f64] = &[0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 
 /// Cells of a flush.
 const CELLS: &[f64] = &[1.0, 10.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0, 30_000.0];
 
-const CODES: &[&str] = &["200", "202", "204", "400", "401", "403", "404", "405", "408", "413", "415", "429", "500", "503"];
+const CODES: &[&str] =
+    &["200", "202", "204", "400", "401", "403", "404", "405", "408", "413", "415", "429", "500", "503"];
 const QUERY_CODES: &[&str] =
     &["200", "204", "303", "304", "400", "401", "403", "404", "405", "408", "413", "415", "421", "429", "500", "503"];
 const RESULTS: &[&str] = &["accepted", "rejected", "failed"];
@@ -28,6 +29,11 @@ const REFUSED_REQUESTS: &[&str] = &[
     "malformed",
     "no_event",
     "parameter",
+    "no_key",
+    "unknown_key",
+    "origin",
+    "key_rate",
+    "address_rate",
     "busy",
     "not_stored",
 ];
@@ -121,9 +127,10 @@ catalogue! {
     ingest_refused_events_total: IntCounterVec("reason", REFUSED_EVENTS),
     /// Seconds from the head of a request to its answer.
     ingest_request_seconds: Histogram(INGEST_SECONDS),
-    /// Bytes of request bodies that ingest holds at the moment.
+    /// Bytes of request bodies that ingest holds at the moment, as they came and inflated.
     ingest_in_flight_bytes: IntGauge,
-    /// Connections refused or closed because a limit was reached, by listener.
+    /// Connections refused or closed because a limit was reached, by listener: too many of them, a head that was too
+    /// large, or no head in time.
     connections_refused_total: IntCounterVec("listener", &["ingest", "query", "admin"]),
     /// Seconds until the log acknowledged an append.
     log_append_seconds: Histogram(INGEST_SECONDS),

@@ -10,6 +10,7 @@ mod away;
 mod bad_input;
 mod chaos;
 mod cluster;
+mod collect;
 mod compose;
 mod config;
 mod dedupe;

@@ -7,6 +7,7 @@ mod topic;
 
 use super::ConfigFile;
 use crate::config::{Config, ConfigError};
+use crate::ingest;
 use crate::log;
 use crate::query::SHORT_TOKEN;
 use std::fmt::Display;
@@ -92,6 +93,9 @@ fn addresses(config: &Config, findings: &mut Findings) {
     ];
     for (key, address) in listeners {
         address_free(key, address, findings);
+    }
+    if let Err(error) = ingest::check_keys(&config.sites) {
+        findings.wrong(error);
     }
     match config.query.has_short_token() {
         Err(error) => findings.wrong(error),

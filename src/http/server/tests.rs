@@ -100,6 +100,8 @@ async fn a_head_that_does_not_come_is_not_waited_for() {
     let mut kept_alive = server.connect();
     assert!(ask(&mut kept_alive, "GET / HTTP/1.1\r\nhost: x\r\n\r\n").contains("200 OK"));
     assert_eq!(rest(&mut kept_alive), "");
+    let refused = server.metrics.connections_refused_total.with_label_values(&["query"]);
+    assert_eq!(refused.get(), 2, "silence after an answer is in order");
     assert_eq!(server.echo.seen.load(Ordering::Relaxed), 1);
 }
 
@@ -109,6 +111,14 @@ async fn a_head_that_is_too_large_is_refused() {
     let mut stream = server.connect();
     let answer = ask(&mut stream, &format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(2_000)));
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    assert_eq!(rest(&mut stream), "");
+    let refused = server.metrics.connections_refused_total.with_label_values(&["query"]);
+    let counted = async {
+        while refused.get() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, counted).await.expect("it is counted");
     assert_eq!(server.echo.seen.load(Ordering::Relaxed), 0);
 }
 

@@ -73,6 +73,13 @@ impl Settings {
         self.with("counters", counters)
     }
 
+    /// The same with these sites, `[[sites]]` as a user writes them.
+    pub(crate) fn with_sites(self, sites: &str) -> Settings {
+        let mut parsed: Table = sites.parse().expect("sites in TOML");
+        let sites = parsed.remove("sites").expect("[[sites]]");
+        self.with("sites", sites)
+    }
+
     /// The same with listeners on ports of its own, for a process whose addresses cannot be asked for.
     pub(crate) fn on_own_ports(mut self) -> Settings {
         let ports: [u16; 3] = free_ports();
