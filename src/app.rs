@@ -10,7 +10,10 @@ use crate::log::{self, EmbeddedLog, EventLog, KafkaLog, LogError};
 use crate::pipeline::{Parts, Pipeline};
 use crate::query::Query;
 use crate::shutdown::Shutdown;
-use crate::store::{self, CounterStore, EmbeddedStore, Layout, RedisStore};
+use crate::store::{
+    self, CounterStore, EmbeddedStore, Layout, LocalNotices, Notices, RedisNotices, RedisStore, StoreError,
+};
+use crate::tail;
 use crate::telemetry::{Metrics, Readiness, Role};
 use anyhow::{Context, bail};
 use std::net::SocketAddr;
@@ -39,6 +42,7 @@ pub struct App {
     readiness: Arc<Readiness>,
     embedded: Option<Arc<EmbeddedFile>>,
     log: Option<Arc<dyn EventLog>>,
+    notices: Arc<dyn Notices>,
     admin: (Server, Arc<Admin>),
     ingest: Option<(Server, Arc<Ingest>)>,
     query: Option<(Server, Arc<Query>)>,
@@ -75,8 +79,12 @@ impl App {
             Some(log) if has(Role::Ingest) => Some(bind_ingest(&config, log, &counters, &metrics).await?),
             _ => None,
         };
+        let notices = open_notices(&config)?;
         let query = match &store {
-            Some(store) if has(Role::Query) => Some(bind_query(&config, store, &counters, &metrics, &readiness).await?),
+            Some(store) if has(Role::Query) => {
+                let (server, query) = bind_query(&config, store, &counters, &metrics, &readiness).await?;
+                Some((server, Arc::new(query.hearing(notices.clone()))))
+            }
             _ => None,
         };
         let pipeline = match (&log, &store) {
@@ -92,7 +100,8 @@ impl App {
             _ => None,
         };
         let admin = (admin, Arc::new(Admin::new(metrics.clone(), readiness.clone())));
-        Ok(App { timeout: config.shutdown_timeout, metrics, readiness, embedded, log, admin, ingest, query, pipeline })
+        let timeout = config.shutdown_timeout;
+        Ok(App { timeout, metrics, readiness, embedded, log, notices, admin, ingest, query, pipeline })
     }
 
     /// Where it listens.
@@ -115,7 +124,7 @@ impl App {
     /// # Errors
     /// What a component could not go on for.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let App { timeout, readiness, embedded, log, admin, ingest, query, pipeline, .. } = self;
+        let App { timeout, metrics, readiness, embedded, log, notices, admin, ingest, query, pipeline } = self;
         let (accepting, counting, serving) = (Shutdown::new(), Shutdown::new(), Shutdown::new());
         let mut failures: JoinSet<anyhow::Result<()>> = JoinSet::new();
 
@@ -126,7 +135,10 @@ impl App {
             tokio::spawn(async move { _ = tokio::join!(monitored.run_monitor(until), served) })
         });
         let takes_events = ingest.is_some();
-        let ingest = ingest.map(|(server, ingest)| tokio::spawn(server.run(ingest, accepting.clone())));
+        let ingest = ingest.map(|(server, ingest)| {
+            tokio::spawn(tail::publish(ingest.tail(), notices, metrics, serving.clone()));
+            tokio::spawn(server.run(ingest, accepting.clone()))
+        });
         if let Some(log) = log.clone() {
             failures.spawn(tend_log(log, readiness, takes_events, pipeline, counting.clone(), timeout / 2));
         }
@@ -272,6 +284,14 @@ async fn open_store(
     })
 }
 
+/// Where processes of one store tell each other what comes in. An embedded store has only one.
+fn open_notices(config: &Config) -> Result<Arc<dyn Notices>, StoreError> {
+    Ok(match config.store.kind {
+        store::Kind::Embedded => Arc::new(LocalNotices::default()),
+        store::Kind::Redis => Arc::new(RedisNotices::new(&config.store.redis)?),
+    })
+}
+
 async fn bind_ingest(
     config: &Config,
     log: &Arc<dyn EventLog>,
@@ -293,7 +313,7 @@ async fn bind_query(
     counters: &Arc<Counters>,
     metrics: &Arc<Metrics>,
     readiness: &Arc<Readiness>,
-) -> anyhow::Result<(Server, Arc<Query>)> {
+) -> anyhow::Result<(Server, Query)> {
     let listen = config.query.listen;
     let server = Server::bind(listen, "query", config.query.limits(), metrics.clone())
         .await
@@ -308,5 +328,5 @@ async fn bind_query(
         readiness.clone(),
         config.pipeline.flush_interval,
     )?;
-    Ok((server, Arc::new(query)))
+    Ok((server, query))
 }

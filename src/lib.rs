@@ -33,6 +33,7 @@ pub mod query;
 pub mod retry;
 pub mod shutdown;
 pub mod store;
+pub mod tail;
 pub mod telemetry;
 pub mod traffic;
 pub mod units;

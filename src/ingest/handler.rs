@@ -1,12 +1,14 @@
 use super::batch::{Batch, Fault};
 use super::in_flight::InFlight;
 use super::intake::{Asked, Intake};
+use super::news;
 use super::reject::Reject;
 use super::sites::SiteError;
 use super::{Config, Counts, Site, cors};
 use crate::clock::now_ms;
 use crate::http::{self, Body, Handler, discard, receive};
 use crate::log::{EventLog, LogError};
+use crate::tail::Desk;
 use crate::telemetry::{Metrics, TRACEPARENT, TraceParent};
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -61,6 +63,11 @@ impl Ingest {
         Ok(Ingest { intake, log, metrics, in_flight, append_timeout: APPEND_TIMEOUT })
     }
 
+    /// Who is told of what comes in, for the live tail.
+    pub fn tail(&self) -> Arc<Desk> {
+        Arc::clone(&self.intake.tail)
+    }
+
     /// Answers one request, and counts it.
     pub(super) async fn answer<B>(&self, request: Request<B>) -> Response<Body>
     where
@@ -104,6 +111,9 @@ impl Ingest {
             ("/events", _) => Err(Reject::Method),
             _ => Err(Reject::NotFound),
         };
+        if let Err(reject) = &result {
+            news::request(&self.intake, &head, reject, now_ms());
+        }
         if result.as_ref().is_err_and(Reject::leaves_body) {
             discard(&head.headers, body).await;
         }
@@ -175,11 +185,15 @@ impl Ingest {
 
     async fn store(&self, batch: Batch, trace: Option<TraceParent>) -> Result<Response<Body>, Reject> {
         let Batch { records, event_ids, faults } = batch;
+        let sample = news::sample(&self.intake.tail, &records, now_ms());
         fail::fail_point!("append", |_| std::process::abort());
         match timeout(self.append_timeout, self.log.append(records)).await {
             Ok(Ok(())) => {
                 fail::fail_point!("appended", |_| std::process::abort());
                 self.count("accepted", event_ids.len());
+                if let Some(sample) = sample {
+                    sample.stored(&self.intake.tail, now_ms());
+                }
                 let taken = Taken {
                     accepted: event_ids.len(),
                     rejected: faults.len(),

@@ -21,6 +21,7 @@ mod handler;
 mod in_flight;
 mod inflate;
 mod intake;
+mod news;
 mod parameter;
 mod rate;
 mod reason;

@@ -31,6 +31,7 @@ mod schema;
 mod services;
 mod spine;
 mod support;
+mod tail;
 mod trace;
 mod transactions;
 mod verify;
