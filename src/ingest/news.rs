@@ -78,3 +78,60 @@ struct Canonical {
 struct Context {
     site: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::{Batch, Taking};
+    use super::super::clock::Clock;
+    use super::super::format::Format;
+    use super::*;
+    use crate::event::Key;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    /// Values of any kind at any field, each with a mark that nothing else has.
+    fn event() -> impl Strategy<Value = Value> {
+        let names = vec![
+            "event_type", "type", "event_id", "event_version", "timestamp", "user_id", "session_id", "payload", "properties",
+            "context", "received_at", "sent_at", "write_key", "events", "other",
+        ];
+        let value = prop_oneof![
+            Just(json!("SECRET")),
+            Just(json!("SECRET".repeat(60))),
+            Just(json!("SECRET\u{1b}\n")),
+            Just(json!(777_777)),
+            Just(json!(-777_777.5)),
+            Just(json!({"a": "SECRET"})),
+            Just(json!(["SECRET", 777_777])),
+        ];
+        prop::collection::btree_map(prop::sample::select(names), value, 0..8).prop_map(|map| json!(map))
+    }
+
+    proptest! {
+        /// What is told of refusals repeats nothing that was sent; what is shown of events is `tail`'s to prove.
+        #[test]
+        fn no_refusal_repeats_what_was_sent(
+            events in prop::collection::vec(event(), 1..4),
+            until in any::<prop::sample::Index>(),
+            is_whole in any::<bool>(),
+        ) {
+            let json = Value::from(events).to_string();
+            let body = if is_whole { json.as_bytes() } else { &json.as_bytes()[..until.index(json.len())] };
+            for body in [body, body.strip_prefix(b"[").unwrap_or(body)] {
+                let said = match Format::Text.read(body) {
+                    Err(malformed) => vec![malformed.to_string(), format!("{:?}", malformed.field())],
+                    Ok(content) => {
+                        let clock = Clock { received_ms: 1_760_000_000_000, max_skew_ms: 60_000 };
+                        let taking =
+                            Taking { key: &Key::Session, max_event: 400, clock, skew_ms: None, site: None, trace: None };
+                        let faults = Batch::of(&content.events, taking).faults;
+                        faults.iter().map(|fault| format!("{} {:?}", fault.error, fault.field)).collect()
+                    }
+                };
+                for text in said {
+                    prop_assert!(!text.contains("SECRET") && !text.contains("777"), "{text}");
+                }
+            }
+        }
+    }
+}
