@@ -95,6 +95,7 @@ const CONFIG_KEYS: &[&str] = &[
     "ingest.trusted_proxies",
     "ingest.max_skew",
     "ingest.max_connections",
+    "ingest.max_connections_per_address",
     "ingest.max_header",
     "ingest.tail",
     "ingest.header_timeout",

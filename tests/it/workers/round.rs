@@ -6,6 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use redis::AsyncCommands;
 use serde_json::json;
+use tokio::sync::Mutex;
 
 use super::member::{ATTEMPTS, Does, Orders, Step};
 use crate::support::choices::Choices;
@@ -30,7 +31,8 @@ pub(super) struct Played {
 pub(super) struct Round<'a> {
     pub(super) number: usize,
     kafka: &'a Kafka,
-    redis: &'a Redis,
+    /// All rounds' own. One at a time lets something happen to it.
+    redis: &'a Mutex<&'a Redis>,
     choices: Choices,
     orders: Orders,
     steps: Vec<Step>,
@@ -70,14 +72,20 @@ const WITHOUT_NOTES: usize = 2;
 const DIES: Duration = Duration::from_secs(6);
 
 impl<'a> Round<'a> {
-    pub(super) fn new(seed: u64, number: usize, kafka: &'a Kafka, redis: &'a Redis) -> Round<'a> {
+    pub(super) fn new(
+        seed: u64,
+        number: usize,
+        kafka: &'a Kafka,
+        redis: &'a Mutex<&'a Redis>,
+        url: String,
+    ) -> Round<'a> {
         let mut choices = Choices::of_round(seed, number);
         let name = unique("workers");
         let orders = Orders {
             brokers: kafka.brokers(),
             topic: name.clone(),
             group: name,
-            redis: redis.url(),
+            redis: url,
             is_idempotent: choices.once_in(2),
         };
         let steps = steps(&mut choices);
@@ -183,9 +191,10 @@ impl<'a> Round<'a> {
                 if has_died { "death at a step" } else { "SIGKILL of a member" }
             }
             Fault::Redis => {
-                self.redis.kill();
-                self.pause(0, 1_000).await;
-                self.redis.restart().await;
+                let redis = self.redis.lock().await;
+                redis.kill();
+                tokio::time::sleep(self.choices.millis(0, 1_000)).await;
+                redis.restart().await;
                 "SIGKILL of Redis"
             }
             Fault::NoWrites => {
@@ -193,8 +202,9 @@ impl<'a> Round<'a> {
                     (["CONFIG", "SET", "maxmemory", "1"], ["CONFIG", "SET", "maxmemory", "0"]),
                     (["REPLICAOF", "127.0.0.1", "1", ""], ["REPLICAOF", "NO", "ONE", ""]),
                 ]);
+                let _ours = self.redis.lock().await;
                 self.tell_redis(&begin).await;
-                self.pause(100, 1_500).await;
+                tokio::time::sleep(self.choices.millis(100, 1_500)).await;
                 self.tell_redis(&end).await;
                 "Redis takes no writes"
             }
@@ -233,7 +243,7 @@ impl<'a> Round<'a> {
     }
 
     async fn connection(&self) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
-        redis::Client::open(self.redis.url())?.get_multiplexed_async_connection().await
+        redis::Client::open(self.orders.redis.as_str())?.get_multiplexed_async_connection().await
     }
 
     /// By key: the numbers of the steps that were taken.
