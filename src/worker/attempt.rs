@@ -100,7 +100,8 @@ async fn handled<H: Handler>(shared: &Shared<H>, message: Message) -> Result<Han
         Poll::Pending => {
             let limit = shared.config.handler_timeout;
             let late = |_| Attempted::Failed(Cause::TimedOut(limit));
-            tokio::time::timeout(limit, handling).await.map_err(late)?
+            // Boxed, so that an attempt is small: one is made for every message, and few come here.
+            Box::pin(tokio::time::timeout(limit, handling)).await.map_err(late)?
         }
     };
     ended.map_err(|failure| match failure {
