@@ -92,8 +92,21 @@ mod tests {
     /// Values of any kind at any field, each with a mark that nothing else has.
     fn event() -> impl Strategy<Value = Value> {
         let names = vec![
-            "event_type", "type", "event_id", "event_version", "timestamp", "user_id", "session_id", "payload", "properties",
-            "context", "received_at", "sent_at", "write_key", "events", "other",
+            "event_type",
+            "type",
+            "event_id",
+            "event_version",
+            "timestamp",
+            "user_id",
+            "session_id",
+            "payload",
+            "properties",
+            "context",
+            "received_at",
+            "sent_at",
+            "write_key",
+            "events",
+            "other",
         ];
         let value = prop_oneof![
             Just(json!("SECRET")),

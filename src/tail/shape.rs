@@ -266,7 +266,7 @@ mod tests {
             ("[{\"type\":\"a\"}]", json!([]), Value::Null),
             (r#"{"type":7,"payload":"x"}"#, json!(["type", "payload"]), Value::Null),
             (r#"{"type":"a","payload":{"b":1,"c""#, json!(["type", "payload"]), json!("a")),
-            ("{\"type\":\"a\\nb\",\"\u{1b}[2J\":1}", json!(["type", "\\u{1b}[2J"]), json!("a\\nb")),
+            (r#"{"type":"a\nb","\u001b[2J":1}"#, json!(["type", "\\u{1b}[2J"]), json!("a\\nb")),
         ] {
             let shown = shown(json);
             assert_eq!((&shown["fields"], &shown["event_type"]), (&fields, &event_type), "{json}");
