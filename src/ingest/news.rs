@@ -85,7 +85,9 @@ mod tests {
     use super::super::clock::Clock;
     use super::super::format::Format;
     use super::*;
+    use crate::envelope::JSON;
     use crate::event::Key;
+    use crate::log::About;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -118,6 +120,18 @@ mod tests {
             Just(json!(["SECRET", 777_777])),
         ];
         prop::collection::btree_map(prop::sample::select(names), value, 0..8).prop_map(|map| json!(map))
+    }
+
+    #[test]
+    fn a_sample_says_of_which_site_it_is_and_they_are_few() {
+        let desk = Desk::new(true);
+        let value = br#"{"event_id":"e","event_type":"buy","user_id":"ann","context":{"site":"shop"}}"#;
+        let about = About { event_type: "buy".into(), event_version: 1, content_type: JSON, trace: None };
+        let records = [NewRecord::event("k", value.to_vec(), about)];
+        let of_shop = sample(&desk, &records, 1_760_000_000_000).unwrap();
+        assert_eq!((of_shop.site.as_deref(), of_shop.shape.event_type.as_deref()), (Some("shop"), Some("buy")));
+        assert!(sample(&desk, &records, 1_760_000_000_001).is_none());
+        assert!(sample(&desk, &[], 1_760_000_001_000).is_none());
     }
 
     proptest! {
