@@ -152,13 +152,13 @@ impl Source {
         let site = tail.site.as_deref().map(|site| format!("site={}", escaped(site)));
         let outcome = tail.refused.then(|| "outcome=refused".to_owned());
         let query: Vec<String> = site.into_iter().chain(outcome).collect();
-        let uri: Uri =
-            format!("{url}/api/v1/tail?{}", query.join("&")).parse().with_context(|| format!("--url {url}"))?;
-        if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
+        let uri = format!("{url}/api/v1/tail?{}", query.join("&")).parse::<Uri>().ok();
+        let is_usable = |uri: &Uri| uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty());
+        let Some(uri) = uri.filter(is_usable) else {
             bail!(
                 "--url {url}: write it like http://127.0.0.1:8080; https is not spoken here, so ask the query side itself"
             );
-        }
+        };
         let client = Client::builder(TokioExecutor::new()).build_http();
         Ok(Source { client, url, uri, token: tail.token()? })
     }
