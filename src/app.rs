@@ -10,7 +10,10 @@ use crate::log::{self, EmbeddedLog, EventLog, KafkaLog, LogError};
 use crate::pipeline::{Parts, Pipeline};
 use crate::query::Query;
 use crate::shutdown::Shutdown;
-use crate::store::{self, CounterStore, EmbeddedStore, Layout, RedisStore};
+use crate::store::{
+    self, CounterStore, EmbeddedStore, Layout, LocalNotices, Notices, RedisNotices, RedisStore, StoreError,
+};
+use crate::tail;
 use crate::telemetry::{Metrics, Readiness, Role};
 use anyhow::{Context, bail};
 use std::net::SocketAddr;
@@ -39,6 +42,7 @@ pub struct App {
     readiness: Arc<Readiness>,
     embedded: Option<Arc<EmbeddedFile>>,
     log: Option<Arc<dyn EventLog>>,
+    notices: Arc<dyn Notices>,
     admin: (Server, Arc<Admin>),
     spool: Option<Arc<Spool>>,
     ingest: Option<(Server, Arc<Ingest>)>,
@@ -80,8 +84,12 @@ impl App {
             Some(log) if has(Role::Ingest) => Some(bind_ingest(&config, log, &spool, &counters, &metrics).await?),
             _ => None,
         };
+        let notices = open_notices(&config)?;
         let query = match &store {
-            Some(store) if has(Role::Query) => Some(bind_query(&config, store, &counters, &metrics, &readiness).await?),
+            Some(store) if has(Role::Query) => {
+                let (server, query) = bind_query(&config, store, &counters, &metrics, &readiness).await?;
+                Some((server, Arc::new(query.hearing(notices.clone()))))
+            }
             _ => None,
         };
         let pipeline = match (&log, &store) {
@@ -98,7 +106,7 @@ impl App {
         };
         let admin = (admin, Arc::new(Admin::new(metrics.clone(), readiness.clone())));
         let timeout = config.shutdown_timeout;
-        Ok(App { timeout, metrics, readiness, embedded, log, admin, spool, ingest, query, pipeline })
+        Ok(App { timeout, metrics, readiness, embedded, log, notices, admin, spool, ingest, query, pipeline })
     }
 
     /// Where it listens.
@@ -121,7 +129,7 @@ impl App {
     /// # Errors
     /// What a component could not go on for.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let App { timeout, readiness, embedded, log, admin, spool, ingest, query, pipeline, .. } = self;
+        let App { timeout, metrics, readiness, embedded, log, notices, admin, spool, ingest, query, pipeline } = self;
         let (accepting, forwarding) = (Shutdown::new(), Shutdown::new());
         let (counting, serving) = (Shutdown::new(), Shutdown::new());
         let mut failures: JoinSet<anyhow::Result<()>> = JoinSet::new();
@@ -134,7 +142,10 @@ impl App {
         });
         let forwarder = spool.clone().map(|spool| tokio::spawn(spool.run(forwarding.clone())));
         let stores = Stores { log: log.clone(), spool: spool.clone(), readiness, takes_events: ingest.is_some() };
-        let ingest = ingest.map(|(server, ingest)| tokio::spawn(server.run(ingest, accepting.clone())));
+        let ingest = ingest.map(|(server, ingest)| {
+            tokio::spawn(tail::publish(ingest.tail(), notices, metrics, serving.clone()));
+            tokio::spawn(server.run(ingest, accepting.clone()))
+        });
         if let Some(log) = log.clone() {
             failures.spawn(tend_log(log, stores, pipeline, counting.clone(), timeout / 2));
         }
@@ -319,6 +330,14 @@ async fn open_spool(
     Ok(Some(Arc::new(Spool::open(path, &config.ingest.spool, horizon, logs, metrics.clone()).await?)))
 }
 
+/// Where processes of one store tell each other what comes in. An embedded store has only one.
+fn open_notices(config: &Config) -> Result<Arc<dyn Notices>, StoreError> {
+    Ok(match config.store.kind {
+        store::Kind::Embedded => Arc::new(LocalNotices::default()),
+        store::Kind::Redis => Arc::new(RedisNotices::new(&config.store.redis)?),
+    })
+}
+
 async fn bind_ingest(
     config: &Config,
     log: &Arc<dyn EventLog>,
@@ -341,7 +360,7 @@ async fn bind_query(
     counters: &Arc<Counters>,
     metrics: &Arc<Metrics>,
     readiness: &Arc<Readiness>,
-) -> anyhow::Result<(Server, Arc<Query>)> {
+) -> anyhow::Result<(Server, Query)> {
     let listen = config.query.listen;
     let server = Server::bind(listen, "query", config.query.limits(), metrics.clone())
         .await
@@ -356,5 +375,5 @@ async fn bind_query(
         readiness.clone(),
         config.pipeline.flush_interval,
     )?;
-    Ok((server, Arc::new(query)))
+    Ok((server, query))
 }

@@ -10,6 +10,8 @@
 //! 5. [`query`] answers how many, of what, when: a JSON API and a live page.
 //! 6. [`admin`] tells how the process is: metrics and health.
 //!
+//! What lately came in and why it was refused is told by [`tail`]: from ingest to the query side, and nothing waits for it.
+//!
 //! Services of your own stand beside the counting: [`publish`] writes typed events ([`envelope`]) into a log, and a
 //! [`worker`] reads them, handles each, and keeps what fails.
 //!
@@ -33,6 +35,7 @@ pub mod query;
 pub mod retry;
 pub mod shutdown;
 pub mod store;
+pub mod tail;
 pub mod telemetry;
 pub mod traffic;
 pub mod units;

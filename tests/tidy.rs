@@ -40,6 +40,7 @@ const RANKS: &[(&str, u8)] = &[
     ("embedded", 1),
     ("log", 2),
     ("store", 2),
+    ("tail", 2),
     ("pipeline", 3),
     ("ingest", 3),
     ("query", 3),
@@ -53,8 +54,14 @@ const RANKS: &[(&str, u8)] = &[
     ("main", 7),
 ];
 /// … and of its own rank these.
-const NEIGHBOURS: &[(&str, &str)] =
-    &[("counter", "event"), ("counter", "window"), ("envelope", "event"), ("http", "telemetry"), ("http", "shutdown")];
+const NEIGHBOURS: &[(&str, &str)] = &[
+    ("counter", "event"),
+    ("counter", "window"),
+    ("envelope", "event"),
+    ("http", "telemetry"),
+    ("http", "shutdown"),
+    ("tail", "store"),
+];
 
 /// Rooms that are told everything: no I/O, no clock, no runtime.
 const PURE: &[&str] = &["event", "envelope", "window", "counter"];
@@ -90,6 +97,7 @@ const CONFIG_KEYS: &[&str] = &[
     "ingest.max_connections",
     "ingest.max_connections_per_address",
     "ingest.max_header",
+    "ingest.tail",
     "ingest.header_timeout",
     "ingest.body_timeout",
     "ingest.spool.path",

@@ -9,6 +9,7 @@ mod pace;
 mod replay;
 mod serve;
 mod signals;
+mod tail;
 mod text;
 mod verify;
 
@@ -48,6 +49,8 @@ enum Command {
     Check(ConfigFile),
     /// Count the topic again below the stored offsets and compare; exit code 1 on any difference.
     Verify(verify::Verify),
+    /// Show what comes in, accepted and refused, as it comes, and why it was refused.
+    Tail(tail::Tail),
     /// Let partitions go on that are stopped because records are gone which were never counted.
     AcceptGap(accept_gap::AcceptGap),
     /// Look at dead letters: list them, show one, send them to their topic again, delete them.
@@ -120,6 +123,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Demo(demo) => demo.run().await,
             Command::Check(file) => check::check(&file).await,
             Command::Verify(verify) => verify.run().await,
+            Command::Tail(tail) => tail.run().await,
             Command::AcceptGap(accept) => accept.run().await,
             Command::Dlq(dlq) => dlq.run().await,
             Command::Replay(replay) => replay.run().await,

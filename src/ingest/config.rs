@@ -44,6 +44,8 @@ pub struct Config {
     pub max_connections_per_address: usize,
     /// Bytes of the head of a request: its line and its headers.
     pub max_header: ByteSize,
+    /// Whether samples of what comes in, without its values, are kept for the live tail.
+    pub tail: bool,
     /// Time for the head of a request to arrive, and for a kept-alive connection to stay silent.
     #[serde(with = "crate::units::duration")]
     pub header_timeout: Duration,
@@ -71,6 +73,7 @@ impl Default for Config {
             max_connections: 10_000,
             max_connections_per_address: 0,
             max_header: ByteSize::kib(16),
+            tail: true,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             spool: SpoolConfig::default(),

@@ -1,6 +1,7 @@
 use super::batch::{Batch, Fault};
 use super::in_flight::InFlight;
 use super::intake::{Asked, Intake};
+use super::news;
 use super::reject::Reject;
 use super::sites::SiteError;
 use super::spool::{NotStored, Spool};
@@ -8,6 +9,7 @@ use super::{Config, Counts, Site, cors};
 use crate::clock::now_ms;
 use crate::http::{self, Body, Handler, discard, receive};
 use crate::log::{EventLog, LogError, NewRecord, Stored};
+use crate::tail::Desk;
 use crate::telemetry::{Metrics, TRACEPARENT, TraceParent};
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -68,6 +70,11 @@ impl Ingest {
         Ingest { spool, ..self }
     }
 
+    /// Who is told of what comes in, for the live tail.
+    pub fn tail(&self) -> Arc<Desk> {
+        Arc::clone(&self.intake.tail)
+    }
+
     /// Answers one request, and counts it.
     pub(super) async fn answer<B>(&self, request: Request<B>) -> Response<Body>
     where
@@ -111,6 +118,9 @@ impl Ingest {
             ("/events", _) => Err(Reject::Method),
             _ => Err(Reject::NotFound),
         };
+        if let Err(reject) = &result {
+            news::request(&self.intake, &head, reject, now_ms());
+        }
         if result.as_ref().is_err_and(Reject::leaves_body) {
             discard(&head.headers, body).await;
         }
@@ -182,12 +192,16 @@ impl Ingest {
 
     async fn store(&self, batch: Batch, trace: Option<TraceParent>) -> Result<Response<Body>, Reject> {
         let Batch { records, event_ids, faults } = batch;
+        let sample = news::sample(&self.intake.tail, &records, now_ms());
         fail::fail_point!("append", |_| std::process::abort());
         let stored = timeout(self.append_timeout, self.keep(records)).await;
         let stored = stored.unwrap_or(Err(NotStored::Unanswered));
         let stored = stored.map_err(|why| self.not_stored(event_ids.len(), &why, trace))?;
         fail::fail_point!("appended", |_| std::process::abort());
         self.count("accepted", event_ids.len());
+        if let Some(sample) = sample {
+            sample.stored(&self.intake.tail, now_ms());
+        }
         let taken = Taken {
             accepted: event_ids.len(),
             rejected: faults.len(),

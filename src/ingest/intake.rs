@@ -6,6 +6,7 @@ use super::clock::Clock;
 use super::dry_run::{Counts, Rehearsal};
 use super::format::{Content, Format};
 use super::inflate::Encoding;
+use super::news;
 use super::parameter::is_dry_run;
 use super::rate::Rates;
 use super::reject::Reject;
@@ -13,9 +14,11 @@ use super::sites::{Sender, SiteError, Sites};
 use super::{Config, Site};
 use crate::event::{Invalid, text_time_ms};
 use crate::http::Peer;
+use crate::tail::Desk;
 use crate::telemetry::TraceParent;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where a request says when it was sent.
@@ -41,6 +44,8 @@ pub(super) struct Asked {
 pub(super) struct Intake {
     pub(super) config: Config,
     pub(super) sites: Sites,
+    /// Who is told of what comes in.
+    pub(super) tail: Arc<Desk>,
     counts: Counts,
     rates: Option<Rates>,
 }
@@ -49,7 +54,8 @@ impl Intake {
     /// The configuration has been validated.
     pub(super) fn new(config: Config, sites: &[Site], counts: Counts) -> Result<Intake, SiteError> {
         let sites = Sites::open(sites, config.open)?;
-        Ok(Intake { sites, counts, rates: Rates::per_second(config.rate_limit), config })
+        let tail = Arc::new(Desk::new(config.tail));
+        Ok(Intake { sites, tail, counts, rates: Rates::per_second(config.rate_limit), config })
     }
 
     /// Reads the head of a request that brings events.
@@ -106,6 +112,9 @@ impl Intake {
             trace: asked.trace,
         };
         let batch = Batch::of(&events, taking);
+        if !asked.dry_run {
+            news::events(&self.tail, taking.site, &events, &batch.faults, now_ms);
+        }
         if batch.records.is_empty() { Err(Reject::NothingAccepted(batch.faults)) } else { Ok(batch) }
     }
 

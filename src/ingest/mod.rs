@@ -22,6 +22,7 @@ mod handler;
 mod in_flight;
 mod inflate;
 mod intake;
+mod news;
 mod parameter;
 mod rate;
 mod reason;

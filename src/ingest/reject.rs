@@ -173,7 +173,8 @@ impl Reject {
         )
     }
 
-    fn field(&self) -> Option<&str> {
+    /// The field or the parameter at fault, if it is one.
+    pub(super) fn field(&self) -> Option<&str> {
         match self {
             Reject::Malformed(malformed) => malformed.field(),
             Reject::DryRun => Some("dry_run"),

@@ -72,7 +72,7 @@ pub(super) enum QueryError {
     /// Nothing is served there.
     #[error(
         "nothing is served at `{0}`: try /, /api/v1/counters, /api/v1/counters/NAME, /api/v1/status, /api/v1/live, \
-         /api/v1/prometheus/read or /openapi.json"
+         /api/v1/tail, /api/v1/prometheus/read or /openapi.json"
     )]
     NoSuchPath(String),
     /// The path exists, but takes other methods.
@@ -138,6 +138,9 @@ pub(super) enum QueryError {
     /// Not a number of keys.
     #[error("`{0}` is not a number of keys: `top` is from 0 to 10000")]
     Top(String),
+    /// Not an outcome of an event.
+    #[error("`{0}` is not an outcome: it is accepted or refused")]
+    Outcome(String),
     /// One key is wanted of a counter that has none.
     #[error("counter `{0}` has no keys: it has no `by`, so leave `key` out")]
     NoKeys(String),
@@ -185,6 +188,7 @@ impl QueryError {
             | QueryError::Backwards
             | QueryError::Future
             | QueryError::Top(_)
+            | QueryError::Outcome(_)
             | QueryError::NoKeys(_)
             | QueryError::TooMuch { .. } => StatusCode::BAD_REQUEST,
         }
@@ -200,6 +204,7 @@ impl QueryError {
             QueryError::Backwards | QueryError::Future => Some("from"),
             QueryError::NoCounter(_) => Some("counter"),
             QueryError::Top(_) => Some("top"),
+            QueryError::Outcome(_) => Some("outcome"),
             QueryError::NoKeys(_) => Some("key"),
             _ => None,
         }

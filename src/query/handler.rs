@@ -10,12 +10,13 @@ use super::login::{Login, MOST_FORM_BYTES, Visit, bearer_of, is_of_another_site}
 use super::params::Params;
 use super::partitions::Partitions;
 use super::status::Status;
-use super::{Config, Misconfigured, QueryError, monitor, remote_read};
+use super::{Config, Misconfigured, QueryError, monitor, remote_read, tail};
 use crate::clock;
 use crate::counter::Counters;
 use crate::http::{self, Body, Handler, Peer, Unreceived, receive};
 use crate::shutdown::Shutdown;
-use crate::store::CounterStore;
+use crate::store::{CounterStore, LocalNotices, Notices};
+use crate::tail::Hub as Tail;
 use crate::telemetry::{Metrics, Readiness};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Incoming};
@@ -48,6 +49,9 @@ pub struct Query {
     login: Login,
     cors: Cors,
     live: Hub,
+    tail: Tail,
+    /// Ends the streams of the tail.
+    ending: Shutdown,
     store: Arc<dyn CounterStore>,
     counters: Arc<Counters>,
     topic: String,
@@ -62,6 +66,7 @@ enum Route<'a> {
     Login,
     Logout,
     Live,
+    Tail,
     File(&'static Asset),
     Counters,
     Counter(&'a str),
@@ -100,12 +105,28 @@ impl Query {
             readiness.clone(),
             flush_interval,
         );
-        Ok(Query { hosts, login, cors, live, store, counters, topic, metrics, readiness, budget })
+        // Nobody tells it anything until it is given where others do.
+        let tail = Tail::new(Arc::new(LocalNotices::default()), metrics.clone());
+        let ending = Shutdown::new();
+        Ok(Query { hosts, login, cors, live, tail, ending, store, counters, topic, metrics, readiness, budget })
     }
 
-    /// Keeps the readiness of the query role true and reads the store for the live pages, until the shutdown begins.
+    /// The same, with a live tail of what is published there.
+    #[must_use]
+    pub fn hearing(mut self, notices: Arc<dyn Notices>) -> Query {
+        self.tail = Tail::new(notices, self.metrics.clone());
+        self
+    }
+
+    /// Keeps the readiness of the query role true and reads the store for live pages and tails, until the shutdown
+    /// begins.
     pub async fn run_monitor(&self, shutdown: Shutdown) {
-        tokio::join!(monitor::watch(&*self.store, &self.readiness, &shutdown), self.live.run(&shutdown));
+        let ending = async {
+            shutdown.begun().await;
+            self.ending.begin();
+        };
+        let readiness = monitor::watch(&*self.store, &self.readiness, &shutdown);
+        tokio::join!(readiness, self.live.run(&shutdown), self.tail.run(&shutdown), ending);
     }
 
     /// Answers a request.
@@ -155,6 +176,7 @@ impl Query {
             Route::Counter(name) => self.counter(name, uri, headers, visit.now_ms).await,
             Route::Status => self.status(uri, visit.now_ms).await,
             Route::Live => self.live(method, uri, headers),
+            Route::Tail => self.tail(method, uri),
             Route::RemoteRead => self.remote_read(headers, body, visit.now_ms).await,
         }
     }
@@ -220,13 +242,12 @@ impl Query {
         let (counter_place, counter) = counter_of(&self.counters, name)?;
         let (window_place, _) = window_of(counter, params.get("window"))?;
         let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-        let mut response = http::text(StatusCode::OK, "text/event-stream", "");
-        if method == Method::GET {
-            *response.body_mut() = self.live.read((counter_place, window_place), last);
-        }
-        // What is between must hand each event on as it comes.
-        response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
-        Ok(response)
+        Ok(events(method, || self.live.read((counter_place, window_place), last)))
+    }
+
+    fn tail(&self, method: &Method, uri: &Uri) -> Result<Response<Body>, QueryError> {
+        let wanted = tail::Wanted::parse(&Params::parse(uri.query(), tail::PARAMETERS)?)?;
+        Ok(events(method, || tail::stream(&self.tail, wanted, self.ending.clone())))
     }
 
     async fn status(&self, uri: &Uri, now_ms: i64) -> Result<Response<Body>, QueryError> {
@@ -241,6 +262,17 @@ impl Handler for Query {
         let peer = request.extensions().get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(peer)| peer.ip());
         self.answer(request, Visit { peer, now_ms: clock::now_ms() }).await
     }
+}
+
+/// A stream of events; without the stream where only its head is asked for.
+fn events(method: &Method, stream: impl FnOnce() -> Body) -> Response<Body> {
+    let mut response = http::text(StatusCode::OK, "text/event-stream", "");
+    if method == Method::GET {
+        *response.body_mut() = stream();
+    }
+    // What is between must hand each event on as it comes.
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
 }
 
 /// What a form holds; one that does not come is empty.
@@ -274,6 +306,7 @@ fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, QueryError> {
         "/api/v1/counters" => Route::Counters,
         "/api/v1/status" => Route::Status,
         "/api/v1/live" => Route::Live,
+        "/api/v1/tail" => Route::Tail,
         "/api/v1/prometheus/read" => Route::RemoteRead,
         _ => match (path.strip_prefix("/api/v1/counters/"), Asset::at(path)) {
             (Some(name), _) => Route::Counter(name),

@@ -21,6 +21,7 @@ mod partitions;
 mod remote_read;
 mod starts;
 mod status;
+mod tail;
 mod time;
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod layout;
 mod merged;
 #[cfg(test)]
 mod model;
+mod notices;
 mod redis;
 #[cfg(test)]
 mod testing;
@@ -23,7 +24,8 @@ pub use config::{Config, Kind, RedisConfig, RedisUrl};
 pub use embedded::{EmbeddedHandled, EmbeddedStore};
 pub use error::StoreError;
 pub use handled::{Effects, HandledEvents, Noted};
-pub use redis::{About, RedisHandled, RedisStore};
+pub use notices::{LocalNotices, Notices};
+pub use redis::{About, RedisHandled, RedisNotices, RedisStore};
 
 use crate::counter::{Fingerprint, Ledger, Segment, Spec};
 use async_trait::async_trait;

@@ -8,6 +8,7 @@ mod handled;
 mod laid;
 mod link;
 mod names;
+mod notices;
 mod partition;
 mod problem;
 mod read;
@@ -17,6 +18,7 @@ mod tests;
 
 pub use about::About;
 pub use handled::RedisHandled;
+pub use notices::RedisNotices;
 
 use super::gap::accepted_at;
 use super::layout::{self, Place};

@@ -211,6 +211,13 @@ catalogue! {
     live_streams: IntGauge,
     /// Times that a live page read too slowly, and got a new snapshot for what it had missed.
     live_slow_readers_total: IntCounter,
+    /// Listeners to the live tail that are connected at the moment.
+    tail_listeners: IntGauge,
+    /// Entries of the live tail that a listener did not get: it was too slow, there were too many at a time (they are
+    /// counted all the same), or they had to go before they were handed on.
+    tail_dropped_entries_total: IntCounterVec("why", &["slow_reader", "rate", "ring"]),
+    /// Times that the live tail could not be published, because the store was away.
+    tail_publish_errors_total: IntCounter,
     /// Tokens that readers sent, by what came of it: a log-in that succeeded, a wrong token, or a wrong one after too
     /// many others of its address.
     logins_total: IntCounterVec("result", &["accepted", "refused", "limited"]),

@@ -32,6 +32,7 @@ mod services;
 mod spine;
 mod spool;
 mod support;
+mod tail;
 mod trace;
 mod transactions;
 mod verify;

@@ -146,6 +146,7 @@ fn value(name: &str, schema: &Value) -> BoxedStrategy<(String, bool)> {
             let seconds = now_ms() / 1_000;
             vec!["-15m".into(), "-1m".into(), (seconds - 30).to_string(), "2000-01-01T00:00:00Z".into()]
         }
+        ("outcome", _) => ["accepted", "refused"].map(String::from).into(),
         ("to", _) => vec!["now".into(), (now_ms() / 1_000 + 30).to_string()],
         (_, Some("integer")) => vec![schema["minimum"].to_string(), "7".into(), schema["maximum"].to_string()],
         _ => vec!["/a".into(), String::new(), "\u{0}\"ü\n".into()],
@@ -328,6 +329,9 @@ async fn every_answer_is_one_that_the_document_gives() {
         ("/api/v1/live", 401),
         ("/api/v1/live", 404),
         ("/api/v1/live", 405),
+        ("/api/v1/tail", 200),
+        ("/api/v1/tail", 400),
+        ("/api/v1/tail", 401),
         ("/api/v1/prometheus/read", 200),
         ("/api/v1/prometheus/read", 400),
         ("/api/v1/prometheus/read", 413),

@@ -61,6 +61,12 @@ pub(super) enum Sender {
     Unknown(Option<HeaderValue>),
 }
 
+impl Site {
+    pub(super) fn name(&self) -> &str {
+        self.quoted_name.trim_matches('"')
+    }
+}
+
 impl Sites {
     /// Reads the keys of all sites. The configuration has been validated.
     ///
@@ -121,14 +127,22 @@ impl Sites {
         if self.pages.are_any() { Pages::Any } else { Pages::Some(&self.pages) }
     }
 
+    /// Whose key a request carries in its head, whether it may be used or not: for telling of what was refused.
+    pub(super) fn owner(&self, headers: &HeaderMap, uri: &Uri) -> Option<&Site> {
+        self.known(&key_in_head(headers, uri)?).map(|found| &*found.site)
+    }
+
+    fn known(&self, key: &[u8]) -> Option<&WriteKey> {
+        let same_hash = self.keys.get(&self.hasher.hash_one(key)).map_or(&[][..], Vec::as_slice);
+        same_hash.iter().find(|known| same_secret(known.secret.expose_secret().as_bytes(), key))
+    }
+
     fn keyless(&self) -> Result<Sender, Reject> {
         if self.open { Ok(Sender::Anybody) } else { Err(Reject::NoKey) }
     }
 
     fn admit(&self, key: &[u8], origin: Option<&HeaderValue>) -> Result<Arc<Site>, Reject> {
-        let same_hash = self.keys.get(&self.hasher.hash_one(key)).map_or(&[][..], Vec::as_slice);
-        let found = same_hash.iter().find(|known| same_secret(known.secret.expose_secret().as_bytes(), key));
-        let found = found.ok_or(Reject::UnknownKey)?;
+        let found = self.known(key).ok_or(Reject::UnknownKey)?;
         if origin.is_some_and(|origin| !found.site.origins.allow(origin.as_bytes())) {
             return Err(Reject::Origin);
         }

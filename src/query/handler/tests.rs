@@ -55,12 +55,13 @@ async fn every_path_answers() {
         ("/api/v1/counters/clicks?window=1m&from=-5m&top=3", "application/json"),
         ("/api/v1/status", "application/json"),
         ("/api/v1/live?counter=clicks&window=1m", "text/event-stream"),
+        ("/api/v1/tail?site=shop&outcome=refused&reason=field", "text/event-stream"),
     ] {
         let response = get(&query, uri).await;
         assert_eq!((response.status(), header(&response, "content-type")), (StatusCode::OK, content_type), "{uri}");
     }
-    assert_eq!(query.metrics.query_requests_total.with_label_values(&["200"]).get(), 8);
-    assert_eq!(query.metrics.query_request_seconds.get_sample_count(), 8);
+    assert_eq!(query.metrics.query_requests_total.with_label_values(&["200"]).get(), 9);
+    assert_eq!(query.metrics.query_request_seconds.get_sample_count(), 9);
 }
 
 #[tokio::test]
@@ -91,6 +92,8 @@ async fn a_refusal_is_json_that_names_the_field() {
         ("/api/v1/counters/clicks?top=x", 400, Some("top")),
         ("/api/v1/counters/clicks?key=%C3", 400, None),
         ("/api/v1/live", 400, Some("counter")),
+        ("/api/v1/tail?outcome=rejected", 400, Some("outcome")),
+        ("/api/v1/tail?counter=clicks", 400, Some("counter")),
         ("/api/v1/live?counter=click", 404, None),
         ("/api/v1/live?counter=clicks&window=2s", 400, Some("window")),
     ] {
@@ -115,7 +118,7 @@ async fn only_reading_is_allowed() {
 #[tokio::test]
 async fn with_a_token_nothing_is_told_without_it() {
     let query = query(r#"token = "s3cret""#, &Arc::new(Fake::default()));
-    for uri in ["/assets/app.js", "/api/v1/status", "/api/v1/live?counter=clicks", "/nowhere"] {
+    for uri in ["/assets/app.js", "/api/v1/status", "/api/v1/live?counter=clicks", "/api/v1/tail", "/nowhere"] {
         for wrong in [None, Some("s3cret"), Some("Bearer s3cre"), Some("Bearer "), Some("Basic s3cret")] {
             let response = send(&query, Method::GET, uri, wrong).await;
             assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{uri} {wrong:?}");

@@ -14,9 +14,9 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 /// A reader hears something at least this often, so that neither it nor what is between takes the stream for dead.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+pub(in crate::query) const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long the browser waits before it connects again.
-const RETRY: &str = "retry: 1000\n\n";
+pub(in crate::query) const RETRY: &str = "retry: 1000\n\n";
 
 /// One open page: a place in a feed.
 pub(super) struct Reader {

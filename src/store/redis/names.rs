@@ -25,6 +25,16 @@ impl Names {
         format!("{}:{{{shard}}}:keys:{counter}:{window}:{start}", self.prefix)
     }
 
+    /// What processes tell each other of what lately came in.
+    pub(super) fn tail(&self) -> String {
+        format!("{}:{{0}}:tail", self.prefix)
+    }
+
+    /// There while somebody listens to it.
+    pub(super) fn tail_call(&self) -> String {
+        format!("{}:{{0}}:tail:call", self.prefix)
+    }
+
     /// All notes of a group are in one slot, so that effects can be in it too.
     pub(super) fn handled(&self, group: &str, event_id: &str) -> String {
         format!("{}:{{{group}}}:handled:{event_id}", self.prefix)
@@ -42,6 +52,7 @@ mod tests {
         assert_eq!(names.partition(1, "user.events", 3), "sg:{1}:partition:user.events:3");
         assert_eq!(names.sum(0, "page_views", "10s", 1_760_000_000), "sg:{0}:sum:page_views:10s:1760000000");
         assert_eq!(names.keys(0, "page_views", "10s", 1_760_000_000), "sg:{0}:keys:page_views:10s:1760000000");
+        assert_eq!([names.tail(), names.tail_call()], ["sg:{0}:tail", "sg:{0}:tail:call"]);
         assert_eq!(names.handled("payment", "e1"), "sg:{payment}:handled:e1");
     }
 }

@@ -1,5 +1,6 @@
 mod cluster;
 mod handled;
+mod notices;
 
 use crate::counter::{Counters, Slot};
 use crate::store::conformance::{NOW_S, TOPIC, flush, layout, part, segment, specs};

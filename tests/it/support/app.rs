@@ -240,7 +240,26 @@ pub(crate) fn begin(arguments: &[&str], toml: &str, environment: &[(&str, &str)]
     Begun(process)
 }
 
+/// Starts `streamgauge ARGUMENTS`, without a configuration.
+pub(crate) fn command(arguments: &[String]) -> Begun {
+    let process = Process::new("command");
+    let mut command = program(&process);
+    command.args(arguments);
+    process.spawn(command);
+    Begun(process)
+}
+
 impl Begun {
+    /// All that it wrote so far.
+    pub(crate) fn output(&self) -> String {
+        self.0.output()
+    }
+
+    /// SIGINT, like Ctrl-C.
+    pub(crate) fn interrupt(&self) {
+        self.0.signal(Signal::SIGINT);
+    }
+
     /// Waits for its end, which must come soon.
     pub(crate) async fn finished(self) -> Finished {
         let status = self.0.ended(SOON).await;
