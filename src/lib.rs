@@ -18,6 +18,7 @@
 pub mod admin;
 pub mod app;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod counter;
 pub mod embedded;

@@ -12,6 +12,7 @@ mod signals;
 mod text;
 mod verify;
 
+use crate::clock::now_ms;
 use crate::config::Config;
 use crate::telemetry::{LogFormat, Role, init_logging};
 use anyhow::Context;
@@ -72,12 +73,6 @@ impl ConfigFile {
 /// The environment, without variables that are no text: none of ours can be.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-}
-
-#[expect(clippy::disallowed_methods, reason = "the commands are at the edge: somebody has to know the time")]
-fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn now_s() -> i64 {

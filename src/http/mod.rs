@@ -6,6 +6,7 @@
 mod body;
 mod origin;
 mod patience;
+mod per_address;
 mod receive;
 mod respond;
 mod secret;

@@ -1,4 +1,5 @@
 use super::patience::Patient;
+use super::per_address::PerAddress;
 use super::{Body, error};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
@@ -31,6 +32,8 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(500);
 pub struct Limits {
     /// Connections at a time; one more is closed at once.
     pub max_connections: usize,
+    /// Those of one address, an IPv6 network as a whole; 0 for any number.
+    pub max_connections_per_address: usize,
     /// Time for the head of a request to arrive, and for a kept-alive connection to stay silent.
     pub header_timeout: Duration,
     /// Request line and headers together; more is answered with 431.
@@ -43,6 +46,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             max_connections: 10_000,
+            max_connections_per_address: 0,
             header_timeout: Duration::from_secs(10),
             max_header_bytes: 16 * 1024,
             read_patience: Duration::from_secs(30),
@@ -97,17 +101,21 @@ impl Server {
     pub async fn run<H: Handler>(self, handler: Arc<H>, shutdown: Shutdown) {
         let mut connections = JoinSet::new();
         let refused = self.metrics.connections_refused_total.with_label_values(&[self.name]);
+        let mut per_address = PerAddress::new(self.limits.max_connections_per_address);
         let mut begun = pin!(shutdown.begun());
         loop {
             tokio::select! {
                 () = &mut begun => break,
-                Some(_) = connections.join_next() => {}
-                stream = self.accept() => {
-                    if connections.len() >= self.limits.max_connections {
+                Some(ended) = connections.join_next_with_id() => {
+                    per_address.closed(ended.map_or_else(|failed| failed.id(), |(id, ())| id));
+                }
+                (stream, peer) = self.accept() => {
+                    if connections.len() >= self.limits.max_connections || !per_address.has_room(peer.ip()) {
                         refused.inc();
                     } else {
                         let handler = Arc::clone(&handler);
-                        connections.spawn(serve(stream, self.limits, handler, shutdown.clone(), refused.clone()));
+                        let serving = serve(stream, self.limits, handler, shutdown.clone(), refused.clone());
+                        per_address.opened(connections.spawn(serving).id(), peer.ip());
                     }
                 }
             }
@@ -116,10 +124,10 @@ impl Server {
         while connections.join_next().await.is_some() {}
     }
 
-    async fn accept(&self) -> TcpStream {
+    async fn accept(&self) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => return stream,
+                Ok(accepted) => return accepted,
                 // The client was gone before it was accepted; the next one may be fine.
                 Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(e) => {

@@ -39,6 +39,8 @@ pub struct Config {
     pub max_skew: Duration,
     /// Connections at a time.
     pub max_connections: usize,
+    /// Those of one client address, an IPv6 network as a whole; 0 for any number, as it has to be behind a proxy.
+    pub max_connections_per_address: usize,
     /// Bytes of the head of a request: its line and its headers.
     pub max_header: ByteSize,
     /// Time for the head of a request to arrive, and for a kept-alive connection to stay silent.
@@ -64,6 +66,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             max_skew: Duration::from_secs(60),
             max_connections: 10_000,
+            max_connections_per_address: 0,
             max_header: ByteSize::kib(16),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
@@ -141,6 +144,7 @@ impl Config {
     pub fn limits(&self) -> Limits {
         Limits {
             max_connections: self.max_connections,
+            max_connections_per_address: self.max_connections_per_address,
             header_timeout: self.header_timeout,
             // At most 1 MiB, as has been checked.
             max_header_bytes: self.max_header.0 as usize,
@@ -230,7 +234,7 @@ mod tests {
         config("listen = \"0.0.0.0:8081\"\nopen = true").validate(&[]).unwrap();
         config("listen = \"[::1]:0\"").validate(&[]).unwrap();
         let site = Site { name: "shop".into(), write_keys: vec!["k".into()], ..Site::default() };
-        config("listen = \"0.0.0.0:8081\"").validate(&[site.clone()]).unwrap();
+        config("listen = \"0.0.0.0:8081\"").validate(std::slice::from_ref(&site)).unwrap();
         let nameless = Site { name: String::new(), ..site };
         assert!(config("").validate(&[nameless]).unwrap_err().to_string().contains("a name has"));
     }

@@ -110,7 +110,7 @@ fn reached(segment: &Segment, counters: &Counters) -> Vec<Reached> {
         };
         reached.push(Reached {
             counter: counter.name().to_owned(),
-            key: bucket.keys.keys().next().map(|key| key.to_string()),
+            key: bucket.keys.keys().next().map(ToString::to_string),
             windows: same.iter().filter_map(|(slot, _)| window(*slot)).collect(),
         });
     }

@@ -4,6 +4,7 @@ use super::intake::{Asked, Intake};
 use super::reject::Reject;
 use super::sites::SiteError;
 use super::{Config, Counts, Site, cors};
+use crate::clock::now_ms;
 use crate::http::{self, Body, Handler, discard, receive};
 use crate::log::{EventLog, LogError};
 use crate::telemetry::{Metrics, TRACEPARENT, TraceParent};
@@ -15,7 +16,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use std::fmt::Display;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 /// A body of more bytes than this is read on a thread of its own: it takes a millisecond or more, in which other
@@ -222,11 +223,4 @@ fn trace_of(headers: &HeaderMap) -> Option<TraceParent> {
     let mut values = headers.get_all(TRACEPARENT).iter();
     let first = values.next()?;
     if values.next().is_some() { None } else { TraceParent::parse(first.as_bytes()) }
-}
-
-/// The time of receipt, in ms. The clock is read here and nowhere else in this room, once a request.
-#[expect(clippy::disallowed_methods, reason = "the edge: what is further in is told the time")]
-fn now_ms() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }

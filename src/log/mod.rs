@@ -173,6 +173,16 @@ pub async fn prepare(log: &dyn EventLog, shutdown: &Shutdown, waiting: impl Fn(&
     }
 }
 
+/// Keeps dead letters, as often as it takes. `failed` is told of each failure, by its number.
+pub async fn bury(log: &dyn EventLog, letters: &[DeadLetter], failed: impl Fn(u32, &LogError)) {
+    let mut failures = 0;
+    while let Err(error) = log.dead_letters(letters).await {
+        failures += 1;
+        failed(failures, &error);
+        tokio::time::sleep(Backoff::AWAY.after(failures)).await;
+    }
+}
+
 /// The side of a log that reads: one member of the consumer group.
 ///
 /// One thread polls, starts, pauses and releases; [`Consumer::extents`] and [`Consumer::ends`] block on the

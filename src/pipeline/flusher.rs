@@ -2,7 +2,8 @@
 
 use super::partition::{Answer, Next, Partition};
 use super::worker::Handle;
-use super::{Shared, locate, now_ms};
+use super::{Shared, locate};
+use crate::clock::now_ms;
 use crate::retry::Backoff;
 use crate::store::{Flush, Flushed, PartitionFlush, StoreError};
 use futures_util::future::join_all;

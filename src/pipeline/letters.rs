@@ -1,8 +1,7 @@
 //! Brings dead letters to the log. A segment leaves for the store only after its letters are stored.
 
 use super::Shared;
-use crate::log::DeadLetter;
-use crate::retry::Backoff;
+use crate::log::{self, DeadLetter, LogError};
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -36,14 +35,12 @@ pub(super) fn channel(shared: &Arc<Shared>) -> (Letters, UnboundedReceiver<Lette
 /// Stores batch after batch, each as often as it takes. Ends when all workers are gone and all is stored.
 pub(super) async fn run(shared: Arc<Shared>, mut batches: UnboundedReceiver<LetterBatch>) {
     while let Some(batch) = batches.recv().await {
-        let mut attempt = 0;
         fail::fail_point!("letters-send", |_| std::process::abort());
-        while let Err(error) = shared.log.dead_letters(&batch.letters).await {
-            attempt += 1;
+        let failed = |attempt, error: &LogError| {
             shared.metrics.dead_letter_retries_total.inc();
             tracing::warn!(attempt, letters = batch.letters.len(), %error, "dead letters are not stored yet");
-            tokio::time::sleep(Backoff::AWAY.after(attempt)).await;
-        }
+        };
+        log::bury(&*shared.log, &batch.letters, failed).await;
         fail::fail_point!("letters-stored", |_| std::process::abort());
         stored(&shared, &batch);
     }

@@ -1,10 +1,11 @@
 //! Looks up where partitions start, beside the poll loop: in the store and in the log.
 
+use super::Shared;
 use super::partition::{Next, Partition};
 use super::reading::Place;
 use super::start::{Located, Start};
 use super::worker::{Handle, Order};
-use super::{Shared, now_ms};
+use crate::clock::now_ms;
 use crate::counter::Fingerprint;
 use crate::log::{Extent, KeptRecord};
 use crate::retry::Backoff;

@@ -24,6 +24,7 @@ pub use partition::{Answer, Merged, Next, Partition};
 pub use reading::Tail;
 pub use start::{Known, Located, Missing, Start};
 
+use crate::clock::now_ms;
 use crate::counter::{Counters, Timing};
 use crate::log::{EventLog, LogError};
 use crate::retry::Backoff;
@@ -253,12 +254,6 @@ impl Shared {
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// The one place where the pipeline reads the wall clock: for what is said of a flush, never for what is counted.
-#[allow(clippy::disallowed_methods)]
-fn now_ms() -> i64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, millis)
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 use super::letters::{LetterBatch, Letters};
 use super::partition::{Merged, Next, Partition};
 use super::reading::{Batch, Place, Reading, Tail};
-use super::{PipelineError, Shared, locate, now_ms};
+use super::{PipelineError, Shared, locate};
+use crate::clock::now_ms;
 use crate::counter::Counting;
 use crate::log::{Consumer, Extent, Notice};
 use std::collections::BTreeSet;

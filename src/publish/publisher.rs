@@ -1,10 +1,10 @@
 use super::{Outgoing, PublishError};
+use crate::clock::now_ms;
 use crate::envelope::{Codec, CodecError, Codes, Envelope, Event};
 use crate::event::made_id;
 use crate::log::{About, EventLog, NewRecord};
 use crate::telemetry::Metrics;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Publishes events of any type to one log, a Kafka topic or the embedded one. Share it: it takes `&self`.
 ///
@@ -106,10 +106,4 @@ impl<C: Codec> Publisher<C> {
         self.metrics.published_events_total.with_label_values(&[result]).inc_by(event_ids.len() as u64);
         appended.map_err(|source| PublishError::Unacknowledged { event_ids: event_ids.to_vec(), source })
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the edge: here an event gets the time at which it happened")]
-pub(super) fn now_ms() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }

@@ -97,7 +97,7 @@ async fn each_kind_of_key_is_the_records_key() {
 #[tokio::test]
 async fn what_is_not_given_is_made() {
     let world = World::new(Protobuf, None);
-    let before_ms = crate::publish::publisher::now_ms();
+    let before_ms = crate::clock::now_ms();
     let paid = Outgoing::new(Paid { cents: 5 }, Key::Random);
     let id = world.publisher.publish(paid).await.unwrap();
     let envelope = open(&Protobuf, &world.records()[0]);

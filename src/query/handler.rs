@@ -10,7 +10,8 @@ use super::login::{Login, MOST_FORM_BYTES, Visit, bearer_of, is_of_another_site}
 use super::params::Params;
 use super::partitions::Partitions;
 use super::status::Status;
-use super::{Config, Misconfigured, QueryError, monitor, remote_read, time};
+use super::{Config, Misconfigured, QueryError, monitor, remote_read};
+use crate::clock;
 use crate::counter::Counters;
 use crate::http::{self, Body, Handler, Peer, Unreceived, receive};
 use crate::shutdown::Shutdown;
@@ -238,7 +239,7 @@ impl Query {
 impl Handler for Query {
     async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
         let peer = request.extensions().get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(peer)| peer.ip());
-        self.answer(request, Visit { peer, now_ms: time::now_ms() }).await
+        self.answer(request, Visit { peer, now_ms: clock::now_ms() }).await
     }
 }
 

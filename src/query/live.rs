@@ -12,7 +12,7 @@ mod view;
 
 use super::partitions::Partitions;
 use super::status::Status;
-use super::time;
+use crate::clock;
 use crate::counter::Counters;
 use crate::http::Body;
 use crate::shutdown::Shutdown;
@@ -172,7 +172,7 @@ impl Hub {
     }
 
     async fn look(&self) -> Result<Look, StoreError> {
-        let now_ms = time::now_ms();
+        let now_ms = clock::now_ms();
         // Watermarks before counts, so that no bucket is called final with a count from before that.
         let partitions = Partitions::read(&*self.store, &self.topic).await?;
         let stored = self.store.counters().await?;

@@ -1,17 +1,9 @@
 use super::QueryError;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How far back a question reaches that does not say.
 const DEFAULT_RANGE_S: f64 = 15.0 * 60.0;
 /// Times beyond the year 9999, of which milliseconds are the usual reason, are refused.
 const LATEST_S: f64 = 253_402_300_800.0;
-
-/// The time, in ms since the epoch.
-pub(super) fn now_ms() -> i64 {
-    #[expect(clippy::disallowed_methods, reason = "the edge: a question is asked now, and all below is told when")]
-    let now = SystemTime::now();
-    now.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
 
 /// Milliseconds as unix seconds, as the API writes them.
 pub(super) fn seconds(ms: i64) -> f64 {

@@ -200,13 +200,14 @@ catalogue! {
     /// Messages that a worker is done with, by consumer group and by what came of them: handled, duplicate (its event
     /// was handled before), skipped (nobody wants it) or dead_lettered.
     worker_events_total: GroupCounterVec("group", "result"),
-    /// Attempts of workers that failed, by consumer group and by kind: retryable, timeout, panic or unavailable.
+    /// Attempts of workers that failed, by consumer group and by kind: retryable,
+    /// permanent, timeout, panic or unavailable.
     worker_failures_total: GroupCounterVec("group", "kind"),
     /// Seconds that a worker's handler took for one attempt, by consumer group.
     worker_handler_seconds: HistogramVec("group", HANDLER_SECONDS),
     /// Messages that a worker has read and is not done with, by consumer group.
     worker_in_flight: IntGaugeVec("group"),
-    /// 1 while a worker's circuit breaker is open: what its handler needs is away, and the topic waits.
+    /// Workers whose circuit breaker is open, by consumer group: what their handler needs is away, and the topic waits.
     worker_breaker_open: IntGaugeVec("group"),
     /// Records that were gone before a worker's group had read them, by consumer group.
     worker_lost_records_total: IntCounterVec("group", &[]),

@@ -1,4 +1,5 @@
 use super::{Body, Visitors};
+use crate::clock::now_ms;
 use crate::shutdown::Shutdown;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -174,12 +175,6 @@ impl Poster {
             }
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "visitors live now: this is where their time comes from")]
-fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! One attempt to handle one message, and the burial of one that is given up.
 
-use super::meters::{Failed, Finished};
+use super::meters::{Cause, Finished};
 use super::{Failure, Handled, Handler, Idempotency, Message, Shared};
-use crate::log::{DeadLetter, Header};
+use crate::clock::now_ms;
+use crate::log::{self, DeadLetter, Header, LogError};
 use crate::store::{Effects, Noted, StoreError};
 use futures_util::FutureExt;
 use std::any::Any;
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::pin::pin;
+use std::task::Poll;
 
 /// What came of an attempt.
 #[derive(Debug)]
@@ -15,11 +18,23 @@ pub(super) enum Attempted {
     /// The message is done with.
     Finished(Finished),
     /// It may succeed later.
-    Failed(Failed),
+    Failed(Cause),
     /// It will never succeed.
     Hopeless(String),
     /// What every message needs is away.
     Unavailable(String),
+}
+
+impl Attempted {
+    /// What kind of failure it was, if it was one.
+    pub(super) fn failed(&self) -> Option<&'static str> {
+        match self {
+            Attempted::Finished(_) => None,
+            Attempted::Failed(cause) => Some(cause.kind()),
+            Attempted::Hopeless(_) => Some("permanent"),
+            Attempted::Unavailable(_) => Some("unavailable"),
+        }
+    }
 }
 
 /// Handles a message, once if the worker is idempotent.
@@ -34,7 +49,7 @@ pub(super) async fn attempt<H: Handler>(shared: &Shared<H>, message: Message) ->
     // Whatever a handler leaves half-done when it panics is its own, as it is when its process dies.
     match AssertUnwindSafe(attempting).catch_unwind().await {
         Ok(attempted) => attempted.unwrap_or_else(|attempted| attempted),
-        Err(panic) => Attempted::Failed(Failed::Panicked(said(&*panic))),
+        Err(panic) => Attempted::Failed(Cause::Panicked(said(&*panic))),
     }
 }
 
@@ -76,11 +91,23 @@ fn finished(noted: Noted) -> Attempted {
     }
 }
 
+/// Only the handler's own time is limited: the store of the notes has limits of its own, and one that hangs is away.
 async fn handled<H: Handler>(shared: &Shared<H>, message: Message) -> Result<Handled, Attempted> {
-    shared.handler.handle(message).await.map_err(|failure| match failure {
+    let mut handling = pin!(shared.handler.handle(message));
+    // Most handlers that have nothing to wait for end with their first poll: they need no timer.
+    let ended = match poll_fn(|context| Poll::Ready(handling.as_mut().poll(context))).await {
+        Poll::Ready(ended) => ended,
+        Poll::Pending => {
+            let limit = shared.config.handler_timeout;
+            let late = |_| Attempted::Failed(Cause::TimedOut(limit));
+            // Boxed, so that an attempt is small: one is made for every message, and few come here.
+            Box::pin(tokio::time::timeout(limit, handling)).await.map_err(late)?
+        }
+    };
+    ended.map_err(|failure| match failure {
         Failure::Unavailable(reason) => Attempted::Unavailable(reason),
         Failure::Permanent(reason) => Attempted::Hopeless(reason),
-        failure @ Failure::Retryable(_) => Attempted::Failed(Failed::Handler(failure)),
+        failure @ Failure::Retryable(_) => Attempted::Failed(Cause::Handler(failure)),
     })
 }
 
@@ -95,7 +122,7 @@ fn without_notes(error: StoreError) -> Attempted {
     } else if let StoreError::Effects { is_partly: true, .. } = error {
         Attempted::Hopeless(error.to_string())
     } else {
-        Attempted::Failed(Failed::Handler(Failure::Retryable(error.to_string())))
+        Attempted::Failed(Cause::Handler(Failure::Retryable(error.to_string())))
     }
 }
 
@@ -117,19 +144,8 @@ pub(super) async fn bury<H>(shared: &Shared<H>, message: &Message, attempts: u32
         attempts,
         failed_at_ms: now_ms(),
     };
-    let mut failures = 0;
-    while let Err(error) = shared.log.dead_letters(std::slice::from_ref(&letter)).await {
-        failures += 1;
-        shared.meters.not_buried(message, failures, &error);
-        tokio::time::sleep(shared.config.probe.after(failures)).await;
-    }
+    let failed = |attempt, error: &LogError| shared.meters.not_buried(message, attempt, error);
+    log::bury(&*shared.log, &[letter], failed).await;
     fail::fail_point!("worker-buried", |_| std::process::abort());
     shared.meters.buried(message, attempts, reason);
-}
-
-/// For what is said of a message, never for what is done with it.
-#[expect(clippy::disallowed_methods, reason = "a worker is at the edge: it says when something failed")]
-pub(super) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

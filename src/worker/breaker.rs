@@ -87,13 +87,25 @@ impl Breaker {
         self.state.subscribe()
     }
 
-    fn change(&self, to: State) {
-        self.is_closed.store(to == State::Closed, Ordering::Relaxed);
-        self.state.send_replace(to);
+    /// Lets everything be tried again. `true` when that changed something.
+    pub(super) fn close(&self) -> bool {
+        !self.is_closed() && self.change(|state| (state != State::Closed).then_some(State::Closed)).is_some()
     }
 
-    fn open(&self, failures: u32, now: Instant) {
-        self.change(State::Open { failures, until: now + self.backoff.after(failures) });
+    /// Changes the state in one step to what follows from it, and answers what it was if it changed.
+    fn change(&self, follows: impl FnOnce(State) -> Option<State>) -> Option<State> {
+        let mut before = None;
+        self.state.send_if_modified(|state| {
+            let Some(next) = follows(*state) else { return false };
+            self.is_closed.store(next == State::Closed, Ordering::Relaxed);
+            before = Some(std::mem::replace(state, next));
+            true
+        });
+        before
+    }
+
+    fn open(&self, failures: u32, now: Instant) -> State {
+        State::Open { failures, until: now + self.backoff.after(failures) }
     }
 }
 
@@ -105,35 +117,30 @@ impl Permit {
 
     /// What every message needs is there. `true` when that closed the breaker.
     pub(super) fn reached(mut self) -> bool {
-        let probe = self.probe.take();
-        probe.is_some_and(|breaker| {
-            breaker.change(State::Closed);
-            true
-        })
+        self.probe.take().is_some_and(|breaker| breaker.close())
     }
 
     /// What every message needs is away. `true` when that opened the breaker.
     pub(super) fn failed(mut self, breaker: &Arc<Breaker>, now: Instant) -> bool {
         let is_probe = self.probe.take().is_some();
-        let state = *breaker.state.borrow();
-        match state {
-            State::Closed => breaker.open(1, now),
-            State::Probing { failures } if is_probe => breaker.open(failures.saturating_add(1), now),
+        let before = breaker.change(|state| match state {
+            State::Closed => Some(breaker.open(1, now)),
+            State::Probing { failures } if is_probe => Some(breaker.open(failures.saturating_add(1), now)),
             // Others that were on their way say what is known.
-            State::Open { .. } | State::Probing { .. } => {}
-        }
-        state == State::Closed
+            State::Open { .. } | State::Probing { .. } => None,
+        });
+        before == Some(State::Closed)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(breaker) = self.probe.take() {
-            let state = *breaker.state.borrow();
-            if let State::Probing { failures } = state {
+            breaker.change(|state| match state {
                 // At once: the probe said nothing.
-                breaker.change(State::Open { failures, until: Instant::now() });
-            }
+                State::Probing { failures } => Some(State::Open { failures, until: Instant::now() }),
+                State::Closed | State::Open { .. } => None,
+            });
         }
     }
 }
@@ -185,6 +192,16 @@ mod tests {
         let later = now + Duration::from_secs(1);
         drop(breaker.permit(later).unwrap());
         assert!(breaker.permit(Instant::now().max(later)).is_some());
+    }
+
+    #[test]
+    fn who_closes_it_is_told_so_once() {
+        let now = Instant::now();
+        let breaker = opened(now);
+        let probe = breaker.permit(now + Duration::from_secs(1)).unwrap();
+        assert!(breaker.close() && !breaker.close());
+        assert!(!probe.reached(), "it was closed before");
+        assert!(breaker.is_closed());
     }
 
     #[tokio::test]

@@ -22,7 +22,8 @@ pub struct Config {
     pub backoff: Backoff,
     /// Waits between probes while something is unavailable; 1 s up to 30 s.
     pub probe: Backoff,
-    /// How long one attempt may take; 30 s. Afterwards it is cancelled where it waits, and counts as a failure.
+    /// How long the handler may take for one attempt; 30 s. Afterwards it is cancelled where it waits, and the attempt
+    /// has failed.
     pub handler_timeout: Duration,
     /// How long handlers that run may go on when their partition is given up or the worker ends; 5 s. Afterwards they
     /// are cancelled where they wait, and their messages are handled again by whoever has the partition next.
@@ -45,7 +46,8 @@ pub enum Start {
     /// With the oldest record that the log holds.
     #[default]
     Earliest,
-    /// With the first record that comes after the group was made.
+    /// With the first record that comes after the group was made, in all partitions at that time. A partition that is
+    /// added to the topic later begins with its oldest record.
     Latest,
 }
 

@@ -43,8 +43,8 @@ impl Idempotency {
     }
 
     /// Tells two events apart by something else than the `event_id` of a JSON envelope. Where this is `None`, or there
-    /// is no `event_id`, a message is told by its topic, partition and offset: then only a redelivery of the same
-    /// record is recognised.
+    /// is no `event_id`, a message is told by its topic, partition, offset and record time: then only a redelivery of
+    /// the same record is recognised.
     #[must_use]
     pub fn identified_by(self, identity: impl Fn(&Message) -> Option<String> + Send + Sync + 'static) -> Idempotency {
         Idempotency { identity: Arc::new(identity), ..self }
@@ -55,7 +55,15 @@ impl Idempotency {
     }
 
     pub(super) fn id(&self, message: &Message) -> String {
-        (self.identity)(message).unwrap_or_else(|| format!("{message:?}"))
+        (self.identity)(message).unwrap_or_else(|| place(message))
+    }
+}
+
+/// A topic that is made anew gives the same offsets to other records, at other times.
+fn place(message: &Message) -> String {
+    match message.time_ms() {
+        Some(time_ms) => format!("{message:?}@{time_ms}"),
+        None => format!("{message:?}"),
     }
 }
 
@@ -73,12 +81,15 @@ impl fmt::Debug for Idempotency {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::LogRecord;
 
     #[test]
     fn an_event_is_told_by_its_id_and_else_by_its_place() {
         assert_eq!(event_id(&Message::of(r#"{"type":"x","id":"e1"}"#)).as_deref(), Some("e1"));
         assert_eq!(event_id(&Message::of(r#"{"type":"x"}"#)), None);
         assert_eq!(event_id(&Message::of("no JSON")), None);
-        assert_eq!(format!("{:?}", Message::of("x")), "test/0/0");
+        assert_eq!(place(&Message::of("x")), "test/0/0");
+        let record = LogRecord { partition: 1, offset: 2, time_ms: Some(3), key: None, value: None, headers: None };
+        assert_eq!(place(&Message::alone(&"test".into(), &record)), "test/1/2@3");
     }
 }

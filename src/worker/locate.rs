@@ -1,5 +1,6 @@
 //! Where a group goes on in its partitions.
 
+use super::leaving::apart;
 use super::{Shared, Start};
 use crate::log::{Consumer, Extent, LogError};
 use crate::retry::Backoff;
@@ -16,22 +17,52 @@ pub(super) async fn locate<H: Send + Sync + 'static>(
         if failures > 0 {
             tokio::time::sleep(Backoff::AWAY.after(failures)).await;
         }
-        let (asked, ids) = (consumer.clone(), partitions.clone());
-        let answer = tokio::task::spawn_blocking(move || asked.extents(&ids)).await;
-        let error = match answer {
-            Ok(Ok(extents)) => return extents.iter().map(|extent| place(&shared, extent)).collect(),
+        let error = match look_up(&shared, &consumer, &partitions).await {
+            Ok(extents) => return extents.iter().map(|extent| place(&shared, extent)).collect(),
             // Nobody wants to know any more.
-            Ok(Err(LogError::Closed)) => return Vec::new(),
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
+            Err(LogError::Closed) => return Vec::new(),
+            Err(error) => error,
         };
         failures += 1;
-        tracing::warn!(group = shared.log.group(), ?partitions, failures, error, "cannot look partitions up yet");
+        tracing::warn!(group = shared.log.group(), ?partitions, failures, %error, "cannot look partitions up yet");
     }
 }
 
+async fn look_up<H>(
+    shared: &Shared<H>,
+    consumer: &Arc<dyn Consumer>,
+    partitions: &[i32],
+) -> Result<Vec<Extent>, LogError> {
+    let extents = asked(consumer, partitions.to_vec()).await?;
+    let is_known = extents.iter().all(|extent| extent.committed.is_some());
+    if is_known || shared.config.start == Start::Earliest || !begin(shared, consumer).await? {
+        return Ok(extents);
+    }
+    asked(consumer, partitions.to_vec()).await
+}
+
+/// A group that has no position at all begins at the end, in all partitions at once, also in those of other members: a
+/// partition without a position beside others that have one was added to the topic later, and all of it is new.
+/// `false`: the group has begun before.
+async fn begin<H>(shared: &Shared<H>, consumer: &Arc<dyn Consumer>) -> Result<bool, LogError> {
+    let all = asked(consumer, (0..shared.log.partitions().await?).collect()).await?;
+    if all.iter().any(|extent| extent.committed.is_some()) {
+        return Ok(false);
+    }
+    let ends: Vec<(i32, i64)> = all.iter().map(|extent| (extent.partition, extent.end)).collect();
+    tracing::info!(group = shared.log.group(), ?ends, "a new group: it begins at the end");
+    let consumer = consumer.clone();
+    apart(move || consumer.commit_now(&ends)).await?;
+    Ok(true)
+}
+
+async fn asked(consumer: &Arc<dyn Consumer>, partitions: Vec<i32>) -> Result<Vec<Extent>, LogError> {
+    let consumer = consumer.clone();
+    apart(move || consumer.extents(&partitions)).await
+}
+
 fn place<H>(shared: &Shared<H>, extent: &Extent) -> (i32, i64) {
-    let at = position(extent, shared.config.start);
+    let at = position(extent);
     if let Position::Behind { committed } = at {
         shared.meters.lost(extent.partition, committed, extent.start);
     }
@@ -46,7 +77,6 @@ fn place<H>(shared: &Shared<H>, extent: &Extent) -> (i32, i64) {
 enum Position {
     Committed(i64),
     Earliest,
-    Latest,
     /// Retention took records that the group had not read.
     Behind {
         committed: i64,
@@ -61,19 +91,17 @@ impl Position {
     fn offset(self, extent: &Extent) -> i64 {
         match self {
             Position::Committed(offset) => offset,
-            Position::Latest => extent.end,
             Position::Earliest | Position::Behind { .. } | Position::Ahead { .. } => extent.start,
         }
     }
 }
 
-fn position(extent: &Extent, start: Start) -> Position {
-    match (extent.committed, start) {
-        (Some(committed), _) if committed < extent.start => Position::Behind { committed },
-        (Some(committed), _) if committed > extent.end => Position::Ahead { committed },
-        (Some(committed), _) => Position::Committed(committed),
-        (None, Start::Earliest) => Position::Earliest,
-        (None, Start::Latest) => Position::Latest,
+fn position(extent: &Extent) -> Position {
+    match extent.committed {
+        Some(committed) if committed < extent.start => Position::Behind { committed },
+        Some(committed) if committed > extent.end => Position::Ahead { committed },
+        Some(committed) => Position::Committed(committed),
+        None => Position::Earliest,
     }
 }
 
@@ -83,16 +111,15 @@ mod tests {
 
     #[test]
     fn a_group_goes_on_where_it_was_as_far_as_the_log_has_it() {
-        let at = |committed, start| {
+        let at = |committed| {
             let extent = Extent { partition: 0, start: 10, end: 20, committed };
-            let position = position(&extent, start);
+            let position = position(&extent);
             (position, position.offset(&extent))
         };
-        assert_eq!(at(Some(15), Start::Latest), (Position::Committed(15), 15));
-        assert_eq!(at(Some(20), Start::Latest), (Position::Committed(20), 20));
-        assert_eq!(at(Some(9), Start::Latest), (Position::Behind { committed: 9 }, 10));
-        assert_eq!(at(Some(21), Start::Latest), (Position::Ahead { committed: 21 }, 10));
-        assert_eq!(at(None, Start::Earliest), (Position::Earliest, 10));
-        assert_eq!(at(None, Start::Latest), (Position::Latest, 20));
+        assert_eq!(at(Some(15)), (Position::Committed(15), 15));
+        assert_eq!(at(Some(20)), (Position::Committed(20), 20));
+        assert_eq!(at(Some(9)), (Position::Behind { committed: 9 }, 10));
+        assert_eq!(at(Some(21)), (Position::Ahead { committed: 21 }, 10));
+        assert_eq!(at(None), (Position::Earliest, 10));
     }
 }

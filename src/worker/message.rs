@@ -34,6 +34,7 @@ struct Record {
     key: Option<Range<usize>>,
     value: Option<Range<usize>>,
     headers: Range<usize>,
+    weight: usize,
 }
 
 impl Batch {
@@ -63,6 +64,7 @@ impl Batch {
 
     /// Copies a record that is borrowed from the client.
     pub(super) fn push(&mut self, record: &LogRecord<'_>) {
+        let empty = self.bytes.len();
         let key = record.key.map(|key| self.kept(key));
         let value = record.value.map(|value| self.kept(value));
         let first = self.headers.len();
@@ -73,8 +75,9 @@ impl Batch {
             });
         }
         let headers = first..self.headers.len();
+        let weight = self.bytes.len() - empty + size_of::<Record>();
         let LogRecord { partition, offset, time_ms, .. } = *record;
-        self.records.push(Record { partition, offset, time_ms, key, value, headers });
+        self.records.push(Record { partition, offset, time_ms, key, value, headers, weight });
     }
 
     /// Its messages, in their order.
@@ -85,20 +88,13 @@ impl Batch {
 
     /// Bytes of all messages, about.
     pub(super) fn weight(&self) -> usize {
-        self.records.iter().map(Record::weight).sum()
+        self.records.iter().map(|record| record.weight).sum()
     }
 
     fn kept(&mut self, bytes: &[u8]) -> Range<usize> {
         let first = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
         first..self.bytes.len()
-    }
-}
-
-impl Record {
-    fn weight(&self) -> usize {
-        let size = |part: &Option<Range<usize>>| part.as_ref().map_or(0, Range::len);
-        size(&self.key) + size(&self.value) + 64
     }
 }
 
@@ -186,7 +182,7 @@ impl Message {
 
     /// Its bytes, about.
     pub(super) fn weight(&self) -> usize {
-        self.record().weight()
+        self.record().weight
     }
 }
 
@@ -243,5 +239,6 @@ mod tests {
         let message = Message::alone(&"t".into(), &record).detached();
         assert_eq!(message.headers().collect::<Vec<_>>(), [("a", Some(&b"1"[..])), ("b", None)]);
         assert_eq!(message.header("a"), Some(&b"1"[..]));
+        assert_eq!(message.weight(), size_of::<Record>() + 3);
     }
 }

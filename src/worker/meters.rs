@@ -27,7 +27,7 @@ pub(super) struct Meters {
 }
 
 const RESULTS: [&str; 4] = ["handled", "duplicate", "skipped", "dead_lettered"];
-const KINDS: [&str; 4] = ["retryable", "timeout", "panic", "unavailable"];
+const KINDS: [&str; 5] = ["retryable", "permanent", "timeout", "panic", "unavailable"];
 
 impl Meters {
     pub(super) fn new(metrics: Arc<Metrics>, group: &str) -> Meters {
@@ -49,13 +49,17 @@ impl Meters {
         self.finished[how as usize].inc_by(messages);
     }
 
-    /// An attempt failed and is repeated.
-    pub(super) fn again(&self, message: &Message, failures: u32, failed: &Failed, wait: Duration) {
-        let kind = failed.kind();
+    /// An attempt failed.
+    pub(super) fn failed(&self, kind: &str) {
         self.metrics.worker_failures_total.with_label_values(&[&self.group, kind]).inc();
+    }
+
+    /// A message is tried again after a wait.
+    pub(super) fn again(&self, message: &Message, failures: u32, cause: &Cause, wait: Duration) {
+        let kind = cause.kind();
         let trace = message.trace();
         let trace_id = trace.as_ref().map(TraceParent::trace_id);
-        let reason = failed.reason();
+        let reason = cause.reason();
         tracing::warn!(group = self.group, ?message, failures, kind, reason, ?wait, trace_id, "handled again later");
     }
 
@@ -74,9 +78,8 @@ impl Meters {
 
     /// Something that every message needs is away.
     pub(super) fn unavailable(&self, message: &Message, reason: &str, opened: bool) {
-        self.metrics.worker_failures_total.with_label_values(&[&self.group, "unavailable"]).inc();
-        self.breaker_open.set(1);
         if opened {
+            self.breaker_open.inc();
             tracing::warn!(group = self.group, ?message, reason, "unavailable: the topic waits");
         } else {
             tracing::debug!(group = self.group, ?message, reason, "still unavailable");
@@ -85,8 +88,13 @@ impl Meters {
 
     /// It is back.
     pub(super) fn available(&self) {
-        self.breaker_open.set(0);
+        self.breaker_open.dec();
         tracing::info!(group = self.group, "available again: the topic goes on");
+    }
+
+    /// Nobody can tell here any more whether it is: there is no partition left.
+    pub(super) fn breaker_at_rest(&self) {
+        self.breaker_open.dec();
     }
 
     /// Records were gone before this group had read them.
@@ -99,27 +107,27 @@ impl Meters {
 
 /// Why an attempt is repeated.
 #[derive(Debug)]
-pub(super) enum Failed {
+pub(super) enum Cause {
     Handler(Failure),
     TimedOut(Duration),
     Panicked(String),
 }
 
-impl Failed {
-    fn kind(&self) -> &'static str {
+impl Cause {
+    pub(super) fn kind(&self) -> &'static str {
         match self {
-            Failed::Handler(_) => "retryable",
-            Failed::TimedOut(_) => "timeout",
-            Failed::Panicked(_) => "panic",
+            Cause::Handler(_) => "retryable",
+            Cause::TimedOut(_) => "timeout",
+            Cause::Panicked(_) => "panic",
         }
     }
 
     /// For people.
     pub(super) fn reason(&self) -> String {
         match self {
-            Failed::Handler(failure) => failure.to_string(),
-            Failed::TimedOut(limit) => format!("the handler did not end within {limit:?}"),
-            Failed::Panicked(said) => format!("the handler panicked: {said}"),
+            Cause::Handler(failure) => failure.to_string(),
+            Cause::TimedOut(limit) => format!("the handler did not end within {limit:?}"),
+            Cause::Panicked(said) => format!("the handler panicked: {said}"),
         }
     }
 }

@@ -32,6 +32,7 @@ mod config;
 mod error;
 mod handler;
 mod idempotency;
+mod leaving;
 mod locate;
 mod message;
 mod meters;

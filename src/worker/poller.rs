@@ -1,13 +1,12 @@
 //! The thread that polls: it keeps the membership, hands messages to the partitions' tasks and commits what they have
 //! finished. It never waits for a handler.
 
-use super::attempt::now_ms;
 use super::message::Batch;
 use super::runner::{self, Channels, Progress};
-use super::{Handler, Shared, WorkerError, locate};
+use super::{Handler, Shared, WorkerError, leaving, locate};
+use crate::clock::now_ms;
 use crate::log::{Consumer, Notice};
 use crate::shutdown::Shutdown;
-use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,9 +29,6 @@ const ROOM: Duration = Duration::from_millis(20);
 const ROOM_LOOK: Duration = Duration::from_millis(1);
 /// How often positions are committed again that have not changed.
 const REPEAT: Duration = Duration::from_secs(10);
-/// How long the last commit of a partition may take before it is given up without.
-const LAST_COMMIT: Duration = Duration::from_secs(3);
-const COMMIT_AGAIN: Duration = Duration::from_millis(100);
 /// How often the group's lag is looked up.
 const LAG: Duration = Duration::from_secs(5);
 
@@ -54,12 +50,12 @@ struct Assigned {
 }
 
 /// A partition that is read.
-struct Running {
+pub(super) struct Running {
     inbox: UnboundedSender<Batch>,
     batch: Batch,
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<i64>,
-    progress: Arc<Progress>,
+    pub(super) stop: oneshot::Sender<()>,
+    pub(super) task: JoinHandle<i64>,
+    pub(super) progress: Arc<Progress>,
     committed: Option<i64>,
     is_paused: bool,
 }
@@ -129,6 +125,7 @@ impl<H: Handler> Poller<H> {
             self.hand_over();
             ended = notices.into_iter().try_for_each(|notice| self.heed(notice));
             self.revive();
+            self.rest();
             self.hold_back();
             self.commit();
             self.look_at_lag();
@@ -248,10 +245,9 @@ impl<H: Handler> Poller<H> {
         partitions.iter().for_each(|partition| self.forget_lag(*partition));
         let running: Vec<_> =
             partitions.iter().filter_map(|id| Some((*id, self.assigned.remove(id)?.running?))).collect();
-        let (consumer, orders) = (self.consumer.clone(), self.orders.0.clone());
-        let group = self.shared.log.group().to_owned();
+        let (shared, consumer, orders) = (self.shared.clone(), self.consumer.clone(), self.orders.0.clone());
         self.leaving.push(self.runtime.spawn(async move {
-            settle(running, consumer, &group).await;
+            leaving::settle(running, consumer, &shared.config, shared.log.group()).await;
             // Without the poller the consumer is closed, which gives everything up.
             _ = orders.send(Order::Release(partitions));
         }));
@@ -280,6 +276,13 @@ impl<H: Handler> Poller<H> {
             let group = self.shared.log.group();
             tracing::error!(group, partitions = ?dead, "the tasks of partitions panicked; they begin anew");
             self.locate(dead, 1);
+        }
+    }
+
+    /// Without a partition nothing can probe what was away: whoever gets one next finds out.
+    fn rest(&self) {
+        if self.assigned.is_empty() && self.leaving.is_empty() && self.shared.breaker.close() {
+            self.shared.meters.breaker_at_rest();
         }
     }
 
@@ -360,9 +363,10 @@ impl<H: Handler> Poller<H> {
         self.lag_at = Instant::now();
         let partitions: Vec<i32> = self.assigned.keys().copied().collect();
         let (consumer, orders) = (self.consumer.clone(), self.orders.0.clone());
-        self.runtime.spawn_blocking(move || {
+        self.runtime.spawn(async move {
+            let ends = leaving::apart(move || consumer.ends(&partitions)).await;
             // The log is away: the next look tells. Without the poller nobody wants to know.
-            _ = consumer.ends(&partitions).map(|ends| orders.send(Order::Ends(ends)));
+            _ = ends.map(|ends| orders.send(Order::Ends(ends)));
         });
     }
 
@@ -398,35 +402,8 @@ impl<H: Handler> Poller<H> {
                 }
             }
         }
+        self.leaving.clear();
+        self.rest();
         self.consumer.close();
     }
-}
-
-/// Stops partitions, waits for their handlers, and commits where they stand.
-async fn settle(running: Vec<(i32, Running)>, consumer: Arc<dyn Consumer>, group: &str) {
-    let mut ending = Vec::new();
-    for (id, Running { stop, task, .. }) in running {
-        // A task that ended already needs no telling.
-        _ = stop.send(());
-        ending.push(async move { Some((id, task.await.ok()?)) });
-    }
-    let positions: Vec<(i32, i64)> = join_all(ending).await.into_iter().flatten().collect();
-    let mut last = None;
-    let committed = tokio::time::timeout(LAST_COMMIT, async {
-        while let Err(error) = commit_now(&consumer, &positions).await {
-            last = Some(error);
-            // A rebalance refuses it until this member has answered.
-            tokio::time::sleep(COMMIT_AGAIN).await;
-        }
-    });
-    if committed.await.is_err() {
-        let error = last.unwrap_or_else(|| "no answer".to_owned());
-        tracing::warn!(group, error, "the last positions are not committed: their messages are handled again");
-    }
-}
-
-async fn commit_now(consumer: &Arc<dyn Consumer>, positions: &[(i32, i64)]) -> Result<(), String> {
-    let (consumer, positions) = (consumer.clone(), positions.to_vec());
-    let committing = tokio::task::spawn_blocking(move || consumer.commit_now(&positions));
-    committing.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }

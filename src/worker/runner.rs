@@ -3,7 +3,7 @@
 use super::attempt::{Attempted, attempt, bury};
 use super::breaker::Permit;
 use super::message::Batch;
-use super::meters::{Failed, Finished};
+use super::meters::Finished;
 use super::partition::{Partition, Task};
 use super::{Handler, Shared};
 use futures_util::StreamExt;
@@ -61,15 +61,15 @@ struct Settled {
     began: Option<Instant>,
 }
 
-type Running<'a> = Pin<Box<dyn Future<Output = Settled> + Send + 'a>>;
-type Waiting = Pin<Box<dyn Future<Output = Task> + Send>>;
+type Underway<'a> = Pin<Box<dyn Future<Output = Settled> + Send + 'a>>;
+type Postponed = Pin<Box<dyn Future<Output = Task> + Send>>;
 
 struct Runner<'a, H> {
     shared: &'a Shared<H>,
     partition: Partition,
-    running: FuturesUnordered<Running<'a>>,
+    running: FuturesUnordered<Underway<'a>>,
     /// Messages that wait for another attempt.
-    waiting: FuturesUnordered<Waiting>,
+    waiting: FuturesUnordered<Postponed>,
     progress: Arc<Progress>,
     seconds: LocalHistogram,
     finished: [u64; 4],
@@ -163,12 +163,7 @@ impl<'a, H: Handler> Runner<'a, H> {
             Poll::Ready(came) => self.settle(Settled { task, permit, came, began }, then),
             Poll::Pending => {
                 self.partition.holds(&mut task);
-                let limit = self.shared.config.handler_timeout;
-                self.running.push(Box::pin(async move {
-                    let ended = tokio::time::timeout(limit, attempting).await;
-                    let came = ended.unwrap_or(Attempted::Failed(Failed::TimedOut(limit)));
-                    Settled { task, permit, came, began }
-                }));
+                self.running.push(Box::pin(async move { Settled { task, permit, came: attempting.await, began } }));
             }
         }
         then
@@ -178,6 +173,9 @@ impl<'a, H: Handler> Runner<'a, H> {
         let Settled { mut task, permit, came, began } = settled;
         if let Some(began) = began {
             self.seconds.observe((now - began).as_secs_f64());
+        }
+        if let Some(kind) = came.failed() {
+            self.shared.meters.failed(kind);
         }
         if let Attempted::Unavailable(reason) = came {
             let opened = permit.failed(&self.shared.breaker, now);
@@ -192,17 +190,17 @@ impl<'a, H: Handler> Runner<'a, H> {
                 self.finished[how as usize] += 1;
                 self.partition.finished(&task);
             }
-            Attempted::Failed(failed) if task.failures + 1 < self.shared.config.max_attempts => {
+            Attempted::Failed(cause) if task.failures + 1 < self.shared.config.max_attempts => {
                 task.failures += 1;
                 let wait = self.shared.config.backoff.jittered(task.failures, rand::random());
-                self.shared.meters.again(&task.message, task.failures, &failed, wait);
+                self.shared.meters.again(&task.message, task.failures, &cause, wait);
                 self.partition.waits(&mut task);
                 self.waiting.push(Box::pin(async move {
                     tokio::time::sleep(wait).await;
                     task
                 }));
             }
-            Attempted::Failed(failed) => self.give_up(task, failed.reason()),
+            Attempted::Failed(cause) => self.give_up(task, cause.reason()),
             Attempted::Hopeless(reason) | Attempted::Unavailable(reason) => self.give_up(task, reason),
         }
     }

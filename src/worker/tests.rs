@@ -82,6 +82,10 @@ impl World {
         self.metrics.worker_events_total.with_label_values(&["payment", result]).get()
     }
 
+    fn open_breakers(&self) -> i64 {
+        self.metrics.worker_breaker_open.with_label_values(&["payment"]).get()
+    }
+
     fn failed(&self, kind: &str) -> u64 {
         self.metrics.worker_failures_total.with_label_values(&["payment", kind]).get()
     }
@@ -188,7 +192,8 @@ async fn what_cannot_be_handled_becomes_a_dead_letter_and_its_key_goes_on() {
     ];
     assert_eq!(letters, expected.map(|(offset, attempts, error)| (offset, attempts, error.to_owned())));
     assert_eq!(world.committed().await, 6);
-    assert_eq!((world.failed("retryable"), world.failed("panic"), world.failed("timeout")), (2, 2, 2));
+    let failed = ["retryable", "panic", "timeout", "permanent"].map(|kind| world.failed(kind));
+    assert_eq!(failed, [3, 3, 3, 1], "each attempt that failed, the last one, too");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,14 +211,46 @@ async fn while_something_is_away_the_topic_waits_and_no_attempt_is_spent() {
         }
     });
     world.until("several probes", || asked.load(Ordering::Relaxed) > 4).await;
-    assert_eq!(world.metrics.worker_breaker_open.with_label_values(&["payment"]).get(), 1);
+    assert_eq!(world.open_breakers(), 1);
     assert!(world.handled.lock().unwrap().is_empty());
     is_away.store(false, Ordering::Relaxed);
     world.until_finished("handled", 4).await;
     running.stop().await;
-    assert_eq!(world.metrics.worker_breaker_open.with_label_values(&["payment"]).get(), 0);
+    assert_eq!(world.open_breakers(), 0);
     assert_eq!(*world.handled.lock().unwrap(), [0, 1, 2, 3]);
     assert_eq!((world.letters().await.len(), world.finished("dead_lettered")), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_ends_while_something_is_away_leaves_no_open_breaker() {
+    let world = World::new().await;
+    world.publish(&["a"]).await;
+    let running = world.start(quick(), async |_| Err::<(), _>(Failure::unavailable("the bank is closed")));
+    world.until("it is open", || world.open_breakers() == 1).await;
+    running.stop().await;
+    assert_eq!(world.open_breakers(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_begins_with_the_latest_sees_nothing_older_and_all_that_follows() {
+    let world = World::new().await;
+    world.publish(&["old", "old"]).await;
+    let latest = || Config { start: Start::Latest, ..quick() };
+    let running = world.start(latest(), async |_| Ok(()));
+    let begun = Instant::now();
+    while world.committed().await != 2 {
+        assert!(begun.elapsed() < SOON, "it does not begin");
+    }
+    world.publish(&["new"]).await;
+    world.until_finished("handled", 1).await;
+    running.stop().await;
+    assert_eq!(*world.handled.lock().unwrap(), [2]);
+
+    world.publish(&["while it was away"]).await;
+    let running = world.start(latest(), async |_| Ok(()));
+    world.until_finished("handled", 2).await;
+    running.stop().await;
+    assert_eq!(*world.handled.lock().unwrap(), [2, 3], "the end is for a new group only");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -305,6 +342,32 @@ async fn a_worker_that_ends_lets_its_handlers_end_but_not_for_ever() {
     running.stop().await;
     assert_eq!(*world.handled.lock().unwrap(), [0]);
     assert_eq!(world.committed().await, 1, "the stuck one and what is behind it are handled by the next");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_handler_that_blocks_its_thread_does_not_hold_up_the_end() {
+    let world = World::new().await;
+    world.publish(&["quick", "stuck"]).await;
+    let (begun, (go_on, blocked)) = (Arc::new(AtomicBool::new(false)), std::sync::mpsc::sync_channel::<()>(0));
+    let blocked = Arc::new(Mutex::new(blocked));
+    let config = Config { concurrency: 1, drain: Duration::from_millis(1), ..quick() };
+    let running = world.start(config, {
+        let begun = begun.clone();
+        move |message: Message| {
+            let (begun, blocked) = (begun.clone(), blocked.clone());
+            async move {
+                if message.offset() == 1 {
+                    begun.store(true, Ordering::Relaxed);
+                    _ = blocked.lock().unwrap().recv();
+                }
+                Ok(())
+            }
+        }
+    });
+    world.until("it blocks", || begun.load(Ordering::Relaxed)).await;
+    running.stop().await;
+    drop(go_on);
+    assert!(world.committed().await <= 1, "the stuck one is not handled");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! `dlq list`: one line for each letter, and how many there are for each reason.
 
 use super::{Filters, Found, Letters, Place, Wanted};
+use crate::cli::say;
 use crate::cli::text::{age, count, escaped, safe_json, shortened, time};
-use crate::cli::{now_ms, say};
+use crate::clock::now_ms;
 use crate::log::{KeptLetter, Mark};
 use anyhow::Context;
 use clap::Args;

@@ -1,8 +1,9 @@
 //! `dlq show`: everything about one letter.
 
 use super::{Found, Letters, Place, Wanted, reading};
+use crate::cli::say;
 use crate::cli::text::{age, escaped, readable, time};
-use crate::cli::{now_ms, say};
+use crate::clock::now_ms;
 use crate::log::LetterId;
 use anyhow::{Context, bail};
 use clap::Args;

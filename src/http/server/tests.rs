@@ -144,6 +144,27 @@ async fn a_connection_beyond_the_limit_is_closed_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_has_so_many_connections_and_no_more() {
+    let server = start(Limits { max_connections_per_address: 1, ..Limits::default() }).await;
+    let mut first = server.connect();
+    assert!(ask(&mut first, "GET / HTTP/1.1\r\nhost: x\r\n\r\n").contains("200 OK"));
+    assert_eq!(rest(&mut server.connect()), "");
+    assert_eq!(server.metrics.connections_refused_total.with_label_values(&["query"]).get(), 1);
+    drop(first);
+    let again = async {
+        loop {
+            let mut next = server.connect();
+            let asked = next.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            if asked.is_ok() && rest(&mut next).contains("200 OK") {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, again).await.expect("its place is free again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_closes_silent_connections_and_finishes_requests() {
     let server = start(Limits::default()).await;
     let mut silent = server.connect();

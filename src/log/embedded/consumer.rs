@@ -1,6 +1,7 @@
 //! A group's one reader of the embedded log.
 
-use super::{Inner, PARTITION, now_ms, schema};
+use super::{Inner, PARTITION, schema};
+use crate::clock::now_ms;
 use crate::log::{Consumer, Extent, LogError, LogRecord, Notice};
 use rusqlite::Connection;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,7 @@
 //! The dead letters of a file: read beside whoever has it, redriven and deleted by its one writer.
 
-use super::{EmbeddedLog, now_ms, schema};
+use super::{EmbeddedLog, schema};
+use crate::clock::now_ms;
 use crate::embedded::open_read_only;
 use crate::log::{KeptLetter, LetterId, LetterOrigin, LogError, NewRecord};
 use rusqlite::{Connection, OptionalExtension, Result as Sql, Row, params};

@@ -9,6 +9,7 @@ mod tests;
 pub use letters::{extent, letters};
 
 use super::{Consumer, DeadLetter, EventLog, KeptRecord, LogError, LogRecord, NewRecord, Stored};
+use crate::clock::now_ms;
 use crate::embedded::{Config, EmbeddedFile, open_read_only, used_bytes};
 use crate::telemetry::Metrics;
 use async_trait::async_trait;
@@ -17,7 +18,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// The one partition.
 const PARTITION: i32 = 0;
@@ -168,13 +169,6 @@ impl Inner {
         self.file.notify();
         Ok(())
     }
-}
-
-/// The one place where the embedded log reads the wall clock: it is the broker, whose clock gives the record times.
-#[allow(clippy::disallowed_methods, reason = "a log gives records their time")]
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[async_trait]

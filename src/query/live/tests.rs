@@ -1,4 +1,5 @@
 use super::*;
+use crate::clock;
 use crate::counter::default_specs;
 use crate::query::fake::{Fake, row};
 use crate::telemetry::Role;
@@ -23,7 +24,7 @@ fn hub(store: &Arc<Fake>) -> Arc<Hub> {
 
 /// A store with one partition, and three views of a page in the window before this one.
 fn store() -> (Arc<Fake>, i64) {
-    let (fake, now_ms) = (Arc::new(Fake::default()), time::now_ms());
+    let (fake, now_ms) = (Arc::new(Fake::default()), clock::now_ms());
     let start = now_ms.div_euclid(10_000) * 10 - 10;
     fake.know(default_specs().remove(0), 0);
     fake.put(0, row(1, (start + 10) * 1_000, now_ms));

@@ -1,5 +1,6 @@
 //! Notes of handled events in an embedded file.
 
+use crate::clock::now_ms;
 use crate::embedded::{EmbeddedError, EmbeddedFile};
 use crate::store::StoreError;
 use crate::store::handled::{Effects, HandledEvents, Kind, Noted};
@@ -8,7 +9,7 @@ use rusqlite::{Connection, params};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 const TABLE: &str = "
 CREATE TABLE IF NOT EXISTS handled (
@@ -114,11 +115,4 @@ fn is_passing(error: &rusqlite::Error) -> bool {
 fn is_handled(connection: &Connection, group: &str, event_id: &str) -> rusqlite::Result<bool> {
     let mut look = connection.prepare_cached("SELECT 1 FROM handled WHERE consumer_group = ?1 AND event_id = ?2")?;
     look.exists(params![group, event_id])
-}
-
-/// For how long a note is kept, and nothing else.
-#[expect(clippy::disallowed_methods, reason = "a note lives by the clock of the file's process")]
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

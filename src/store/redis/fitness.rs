@@ -74,7 +74,7 @@ fn judge(policy: Option<&str>, node: &Option<String>, link: &Link) -> Result<(),
     let problem = match policy {
         Some("noeviction") => return Ok(()),
         Some(policy) => format!(
-            "its maxmemory-policy is {policy}, so it may throw counts away when its memory is full: set \
+            "its maxmemory-policy is {policy}, so it may throw away what it is to keep when its memory is full: set \
              `maxmemory-policy noeviction` in redis.conf, or `redis-cli CONFIG SET maxmemory-policy noeviction`"
         ),
         None => "neither INFO memory nor CONFIG GET tells its maxmemory-policy: allow this user one of them".to_owned(),

@@ -1,5 +1,6 @@
 //! Notes of handled events in Redis.
 
+use super::fitness::Fitness;
 use super::link::Link;
 use super::names::Names;
 use super::script::Script;
@@ -15,6 +16,7 @@ pub struct RedisHandled {
     names: Names,
     horizon: Duration,
     note: Script,
+    fitness: Fitness,
 }
 
 /// What the script answers.
@@ -42,13 +44,15 @@ impl RedisHandled {
     pub fn new(config: &RedisConfig, horizon: Duration) -> Result<RedisHandled, StoreError> {
         config.validate()?;
         let note = Script::new(include_str!("handled.lua"));
-        Ok(RedisHandled { link: Link::new(config)?, names: Names::new(&config.prefix), horizon, note })
+        let (link, names) = (Link::new(config)?, Names::new(&config.prefix));
+        Ok(RedisHandled { link, names, horizon, note, fitness: Fitness::default() })
     }
 }
 
 #[async_trait]
 impl HandledEvents for RedisHandled {
     async fn look(&self, group: &str, event_id: &str) -> Result<Option<Noted>, StoreError> {
+        self.fitness.check(&self.link).await?;
         let note: Option<String> = self.link.command(cmd("GET").arg(self.names.handled(group, event_id))).await?;
         Ok(note.map(|note| if note == "partly" { Noted::Partly } else { Noted::Before }))
     }

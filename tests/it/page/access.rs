@@ -152,7 +152,8 @@ async fn all_text_stands_out_in_both_themes() {
     let gauge = Running::start(&Settings::embedded(dir.path()).with("query.token", "t")).await;
     let mut browser = Browser::start().await;
     browser.open(&gauge.query_url("/")).await;
-    browser.until("document.querySelector('#token') !== null").await;
+    // With its style sheet: the form is there before it.
+    browser.until("document.readyState === 'complete' && document.querySelector('#token') !== null").await;
     for theme in ["light", "dark"] {
         browser.theme(theme).await;
         assert_eq!(too_faint(&browser.eval(CONTRASTS).await), [""; 0], "log-in, {theme}");

@@ -149,6 +149,13 @@ impl Kafka {
         tokio::task::spawn_blocking(work).await.expect("no panic").expect("the topic")
     }
 
+    /// By partition: the group's committed offset, and where the partition ends.
+    pub(crate) async fn positions(&self, topic: &str, group: &str) -> Vec<(Option<i64>, i64)> {
+        let (client, topic, group) = (self.client(), topic.to_owned(), group.to_owned());
+        let asked = tokio::task::spawn_blocking(move || topic::positions(&client, &topic, &group));
+        asked.await.expect("a thread").expect("positions")
+    }
+
     pub(crate) fn admin(&self) -> AdminClient<DefaultClientContext> {
         self.client().create().expect("an admin client")
     }

@@ -10,7 +10,7 @@ use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::{eventually, watchdog};
+use super::{POLL, eventually, watchdog};
 
 /// A process with a folder of its own. Both go when it is dropped, or when the test run ends.
 pub(crate) struct Process {
@@ -100,6 +100,16 @@ impl Process {
             reap(&mut child);
         }
         status
+    }
+
+    /// Whether it ends by itself within this time.
+    pub(crate) async fn ends_within(&self, within: Duration) -> bool {
+        let ended = async {
+            while self.is_running() {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        tokio::time::timeout(within, ended).await.is_ok()
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -150,3 +150,19 @@ impl ProducerContext for Failed {
         }
     }
 }
+
+/// A group's committed offset and the end of each partition of a topic.
+pub(super) fn positions(client: &ClientConfig, topic: &str, group: &str) -> KafkaResult<Vec<(Option<i64>, i64)>> {
+    let consumer: BaseConsumer = client.clone().set("group.id", group).create()?;
+    let metadata = consumer.fetch_metadata(Some(topic), DEADLINE)?;
+    let mut all = TopicPartitionList::new();
+    (0..metadata.topics()[0].partitions().len()).for_each(|partition| _ = all.add_partition(topic, partition as i32));
+    let committed = consumer.committed_offsets(all, DEADLINE)?;
+    let mut elements = committed.elements();
+    elements.sort_by_key(|element| element.partition());
+    let position = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
+        let (_, end) = consumer.fetch_watermarks(topic, element.partition(), DEADLINE)?;
+        Ok((if let Offset::Offset(offset) = element.offset() { Some(offset) } else { None }, end))
+    };
+    elements.iter().map(position).collect()
+}

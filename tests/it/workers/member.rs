@@ -33,6 +33,11 @@ impl Orders {
         format!("{}:taken:{key}", self.group)
     }
 
+    /// How many steps of a key were taken, where effects are applied with notes.
+    pub(super) fn counted(&self, key: &str) -> String {
+        format!("{}:counted:{key}", self.group)
+    }
+
     /// While this is there, what every step needs is away.
     pub(super) fn away(&self) -> String {
         format!("{}:away", self.group)
@@ -68,6 +73,8 @@ pub(super) enum Does {
         times: u32,
     },
     Panics,
+    /// The first attempt of each process never ends.
+    Hangs,
     IsPoison,
     NeverSucceeds,
 }
@@ -79,7 +86,9 @@ impl Does {
     }
 }
 
-pub(super) const ATTEMPTS: u32 = 4;
+/// More than any step that succeeds in the end needs: three failures, and a time-out for each time that a member is
+/// frozen.
+pub(super) const ATTEMPTS: u32 = 7;
 
 /// Does nothing in a run of the tests; in a member's process it is the member.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -120,6 +129,9 @@ async fn work(orders: Orders, shutdown: Shutdown) {
         probe: Backoff { first: Duration::from_millis(50), longest: Duration::from_millis(500) },
         commit_interval: Duration::from_millis(200),
         max_in_flight: 64,
+        handler_timeout: Duration::from_secs(1),
+        // Shorter: a handler that hangs is cancelled when its partition is given up.
+        drain: Duration::from_millis(300),
         idempotency: orders.is_idempotent.then_some(notes),
         ..Config::default()
     };
@@ -159,13 +171,14 @@ impl Taker {
             Does::Waits { ms } => tokio::time::sleep(Duration::from_millis(ms)).await,
             Does::Fails { times } if attempt <= times => return Err(Failure::retryable("not yet")),
             Does::Panics if attempt == 1 => panic!("the first time"),
+            Does::Hangs if attempt == 1 => std::future::pending().await,
             Does::IsPoison => return Err(Failure::permanent("poison")),
             Does::NeverSucceeds => return Err(Failure::retryable("never")),
             _ => {}
         }
         let push = redis::Cmd::rpush(self.orders.taken(&step.key), step.number);
         if self.orders.is_idempotent {
-            return Ok(Effects::redis([push]));
+            return Ok(Effects::redis([push, redis::Cmd::incr(self.orders.counted(&step.key), 1)]));
         }
         self.ask::<u64>(&push).await.map(|_| ().into())
     }

@@ -4,6 +4,7 @@
 //! oracle knows which steps there are, and looks at the lists and at the dead letters: nothing is lost, each key's
 //! steps were taken in their order, each exactly once where the members are idempotent.
 
+mod begins;
 mod held_up;
 mod member;
 mod round;
@@ -13,6 +14,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use tokio::sync::Mutex;
 
 use crate::support::{self, Redis};
 use round::Round;
@@ -43,12 +45,13 @@ async fn campaign() {
     let kafka = support::kafka().await;
     // It is killed now and then: what it answered must not be gone.
     let redis = Redis::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
+    let (url, redis) = (redis.url(), Mutex::new(&redis));
     let played = (0..LANES).map(|lane| {
-        let (rounds, redis) = (rounds.iter().copied().filter(move |round| round % LANES == lane), &redis);
+        let (rounds, redis, url) = (rounds.iter().copied().filter(move |round| round % LANES == lane), &redis, &url);
         async move {
             let mut results = Vec::new();
             for number in rounds {
-                results.push((number, play(Round::new(seed, number, kafka, redis)).await));
+                results.push((number, play(Round::new(seed, number, kafka, redis, url.clone())).await));
             }
             results
         }

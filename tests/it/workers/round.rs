@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{Offset, TopicPartitionList};
 use redis::AsyncCommands;
 use serde_json::json;
+use tokio::sync::Mutex;
 
 use super::member::{ATTEMPTS, Does, Orders, Step};
 use crate::support::choices::Choices;
@@ -32,7 +31,8 @@ pub(super) struct Played {
 pub(super) struct Round<'a> {
     pub(super) number: usize,
     kafka: &'a Kafka,
-    redis: &'a Redis,
+    /// All rounds' own. One at a time lets something happen to it.
+    redis: &'a Mutex<&'a Redis>,
     choices: Choices,
     orders: Orders,
     steps: Vec<Step>,
@@ -49,22 +49,43 @@ enum Fault {
     Join,
     Step,
     Redis,
+    NoWrites,
     Away,
 }
 
-const FAULTS: [Fault; 7] =
-    [Fault::Kill, Fault::Terminate, Fault::Freeze, Fault::Join, Fault::Step, Fault::Redis, Fault::Away];
-const STEPS: [&str; 4] = ["worker-handled", "worker-noted", "worker-buried", "worker-commit"];
+const FAULTS: [Fault; 8] = [
+    Fault::Kill,
+    Fault::Terminate,
+    Fault::Freeze,
+    Fault::Join,
+    Fault::Step,
+    Fault::Redis,
+    Fault::NoWrites,
+    Fault::Away,
+];
+/// Named steps, and how often each is passed at most before a member dies there.
+const STEPS: [(&str, u64); 4] =
+    [("worker-buried", 2), ("worker-commit", 20), ("worker-handled", 20), ("worker-noted", 20)];
+/// Steps that are passed without notes, too.
+const WITHOUT_NOTES: usize = 2;
+/// A member that joins has partitions by then, and something to do.
+const DIES: Duration = Duration::from_secs(6);
 
 impl<'a> Round<'a> {
-    pub(super) fn new(seed: u64, number: usize, kafka: &'a Kafka, redis: &'a Redis) -> Round<'a> {
+    pub(super) fn new(
+        seed: u64,
+        number: usize,
+        kafka: &'a Kafka,
+        redis: &'a Mutex<&'a Redis>,
+        url: String,
+    ) -> Round<'a> {
         let mut choices = Choices::of_round(seed, number);
         let name = unique("workers");
         let orders = Orders {
             brokers: kafka.brokers(),
             topic: name.clone(),
             group: name,
-            redis: redis.url(),
+            redis: url,
             is_idempotent: choices.once_in(2),
         };
         let steps = steps(&mut choices);
@@ -83,19 +104,18 @@ impl<'a> Round<'a> {
 
     pub(super) async fn play(&mut self) -> Played {
         self.kafka.create(&self.orders.topic, PARTITIONS, &[]).await;
-        let half = self.steps.len() / 2;
-        self.publish(0, half).await;
+        let faults = self.choices.shuffled(FAULTS.to_vec());
+        let count = self.choices.between(1, 3) as usize;
+        // A part before each fault, so that each has something to disturb.
+        let part = self.steps.len() / (count + 1);
+        self.publish(0, part).await;
         for _ in 0..self.choices.between(1, 3) {
             self.join(None);
         }
         self.until_taken(1).await;
-        let faults = self.choices.shuffled(FAULTS.to_vec());
-        let count = self.choices.between(1, 3) as usize;
-        for (at, fault) in faults.into_iter().take(count).enumerate() {
+        for (at, fault) in (1..).zip(faults.into_iter().take(count)) {
+            self.publish(at * part, if at == count { self.steps.len() } else { (at + 1) * part }).await;
             self.strike(fault).await;
-            if at == 0 {
-                self.publish(half, self.steps.len()).await;
-            }
         }
         self.until_all_is_taken().await;
         for member in &self.members {
@@ -160,20 +180,33 @@ impl<'a> Round<'a> {
                 "a member joins"
             }
             Fault::Step => {
-                let (step, after) = (self.choices.one_of(&STEPS), self.choices.below(20));
+                let passed = if self.orders.is_idempotent { &STEPS[..] } else { &STEPS[..WITHOUT_NOTES] };
+                let (step, most) = self.choices.one_of(passed);
+                let after = self.choices.below(most);
                 self.join(Some(&format!("{step}={after}*off->return")));
-                self.pause(1_000, 4_000).await;
                 let member = self.members.last().expect("it joined");
-                let has_died = !member.is_running();
+                let has_died = member.ends_within(DIES).await;
                 // From here on it is a member like the others.
                 member.spawn(self.orders.command(None));
                 if has_died { "death at a step" } else { "SIGKILL of a member" }
             }
             Fault::Redis => {
-                self.redis.kill();
-                self.pause(0, 1_000).await;
-                self.redis.restart().await;
+                let redis = self.redis.lock().await;
+                redis.kill();
+                tokio::time::sleep(self.choices.millis(0, 1_000)).await;
+                redis.restart().await;
                 "SIGKILL of Redis"
+            }
+            Fault::NoWrites => {
+                let (begin, end) = self.choices.one_of(&[
+                    (["CONFIG", "SET", "maxmemory", "1"], ["CONFIG", "SET", "maxmemory", "0"]),
+                    (["REPLICAOF", "127.0.0.1", "1", ""], ["REPLICAOF", "NO", "ONE", ""]),
+                ]);
+                let _ours = self.redis.lock().await;
+                self.tell_redis(&begin).await;
+                tokio::time::sleep(self.choices.millis(100, 1_500)).await;
+                self.tell_redis(&end).await;
+                "Redis takes no writes"
             }
             Fault::Away => {
                 self.away(true).await;
@@ -202,8 +235,15 @@ impl<'a> Round<'a> {
         .await;
     }
 
+    async fn tell_redis(&self, command: &[&str]) {
+        let mut told = redis::Cmd::new();
+        command.iter().filter(|part| !part.is_empty()).for_each(|part| _ = told.arg(*part));
+        // Another round may have killed it just now.
+        eventually(ENDED, "Redis obeys", async || told.query_async::<()>(&mut self.connection().await?).await).await;
+    }
+
     async fn connection(&self) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
-        redis::Client::open(self.redis.url())?.get_multiplexed_async_connection().await
+        redis::Client::open(self.orders.redis.as_str())?.get_multiplexed_async_connection().await
     }
 
     /// By key: the numbers of the steps that were taken.
@@ -255,8 +295,10 @@ impl<'a> Round<'a> {
             let step = step(letter.value.as_deref().expect("a value"));
             assert!(step.does.dies(), "{step:?} is buried: {}", letter.header("error"));
             assert_eq!(letter.header("consumer-group"), self.orders.group);
-            let attempts = if step.does == Does::IsPoison { 1 } else { ATTEMPTS };
-            assert_eq!(letter.header("attempts"), attempts.to_string());
+            // A handler that was frozen, or waited for Redis, has spent an attempt.
+            let fewest = if step.does == Does::IsPoison { 1 } else { ATTEMPTS };
+            let attempts: u32 = letter.header("attempts").parse().expect("a number");
+            assert!((fewest..=ATTEMPTS).contains(&attempts), "{step:?} after {attempts} attempts");
             buried.insert((step.key, step.number));
         }
         buried
@@ -269,25 +311,20 @@ impl<'a> Round<'a> {
             let taken = &taken[&key];
             if self.orders.is_idempotent {
                 assert_eq!(*taken, expected, "{key}: once each, in order");
+                let counted = eventually(ENDED, "Redis answers", async || {
+                    self.connection().await?.get::<_, Option<u64>>(self.orders.counted(&key)).await
+                });
+                let count = (!expected.is_empty()).then_some(expected.len() as u64);
+                assert_eq!(counted.await, count, "{key}: all of a step's effects, or none");
                 continue;
             }
             let mut seen = BTreeSet::new();
             let first: Vec<u64> = taken.iter().copied().filter(|number| seen.insert(*number)).collect();
             assert_eq!(first, expected, "{key}: at least once each, in order; taken: {taken:?}");
         }
-        let (client, orders) = (self.kafka.client(), self.orders.clone());
-        let asked = tokio::task::spawn_blocking(move || {
-            let consumer: BaseConsumer = client.clone().set("group.id", &orders.group).create().expect("a consumer");
-            let mut list = TopicPartitionList::new();
-            (0..PARTITIONS).for_each(|partition| _ = list.add_partition(&orders.topic, partition));
-            let committed = consumer.committed_offsets(list, ENDED).expect("an answer");
-            for element in committed.elements() {
-                let (_, end) = consumer.fetch_watermarks(&orders.topic, element.partition(), ENDED).expect("an end");
-                let is_at_end = element.offset() == Offset::Offset(end) || end == 0;
-                assert!(is_at_end, "partition {}: {:?} of {end}", element.partition(), element.offset());
-            }
-        });
-        asked.await.expect("everything is committed");
+        let positions = self.kafka.positions(&self.orders.topic, &self.orders.group).await;
+        let is_done = |(committed, end): &(Option<i64>, i64)| *committed == Some(*end) || *end == 0;
+        assert!(positions.iter().all(is_done), "everything is committed: {positions:?}");
     }
 }
 
@@ -310,7 +347,8 @@ fn steps(choices: &mut Choices) -> Vec<Step> {
         let does = match choices.below(100) {
             0..70 => Does::Succeeds,
             70..90 => Does::Waits { ms: choices.below(15) },
-            90..96 => Does::Fails { times: 1 + choices.below(u64::from(ATTEMPTS) - 1) as u32 },
+            90..95 => Does::Fails { times: 1 + choices.below(3) as u32 },
+            95 => Does::Hangs,
             96 => Does::Panics,
             97..99 => Does::IsPoison,
             _ => Does::NeverSucceeds,

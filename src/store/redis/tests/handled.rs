@@ -55,6 +55,16 @@ async fn effects_that_fail_half_way_are_never_applied_again() {
 }
 
 #[tokio::test]
+async fn a_redis_that_may_forget_notes_is_not_used() {
+    let own = Own::new();
+    own.set("maxmemory-policy", "allkeys-lru").await;
+    let unfit = notes(&own).look("g", "e1").await.unwrap_err();
+    assert!(matches!(&unfit, StoreError::Unfit { .. }) && unfit.is_retryable(), "{unfit}");
+    own.set("maxmemory-policy", "noeviction").await;
+    assert_eq!(notes(&own).look("g", "e1").await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn a_redis_without_room_is_not_available_and_refuses_no_effects() {
     let own = Own::new();
     let notes = notes(&own);
