@@ -2,9 +2,6 @@
 
 use serde_json::{Value, json};
 
-/// The id of every event that must not be stored.
-pub(super) const NEVER: &str = "never";
-
 /// Which program is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Door {
@@ -42,7 +39,7 @@ pub(super) enum End {
     GoesOn,
     /// It is closed.
     Closes,
-    /// It is closed, maybe after an empty 400: what was sent is broken below HTTP.
+    /// It is closed, maybe after a 400 that is empty or says that the body broke off: what was sent is no HTTP.
     Broken,
 }
 
@@ -55,6 +52,8 @@ pub(super) struct Case {
     pub(super) end: End,
     /// What is stored: each with its `event_id`, and the fields that matter.
     pub(super) stored: Vec<Value>,
+    /// The id of an event of which nothing is known: the client did not wait for the answer.
+    pub(super) unknown: Option<&'static str>,
 }
 
 /// A connection on which these bytes are sent.
@@ -66,6 +65,7 @@ pub(super) fn raw(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Case {
         answers: Vec::new(),
         end: End::GoesOn,
         stored: Vec::new(),
+        unknown: None,
     }
 }
 
@@ -91,7 +91,7 @@ pub(super) fn head(headers: &str) -> String {
     format!("POST /events HTTP/1.1\r\nhost: streamgauge\r\n{headers}\r\n")
 }
 
-/// An event that says no more than its id.
+/// An event that says no more than its id. That of an event which must not be stored is `never`.
 pub(super) fn event(id: &str) -> String {
     json!({"type": "page_view", "id": id}).to_string()
 }

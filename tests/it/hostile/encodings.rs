@@ -6,7 +6,7 @@ use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use flate2::{Compression, GzBuilder};
 use zstd::stream::raw::CParameter;
 
-use super::case::{Case, End, Step, event, head, post_with, raw};
+use super::case::{Case, Step, event, head, post_with, raw};
 
 /// An encoding: what it is called here and in the header, and what compresses.
 type Encoding = (&'static str, &'static str, fn(&[u8]) -> Vec<u8>);
@@ -90,7 +90,7 @@ fn bombs() -> Vec<Case> {
             cases.push(encoded(format!("{name}: a bomb of {what}"), encoding, bomb).answered(413, "8388608"));
         }
         let nested = compress(&compress(&spaces));
-        cases.push(encoded(format!("{name}: a bomb in a bomb"), encoding, nested).answered(400, "not"));
+        cases.push(encoded(format!("{name}: a bomb in a bomb"), encoding, nested).answered(400, "\"error\""));
         let many: Vec<u8> = compress(&spaces[..1 << 20]).repeat(20);
         let (status, text) = if encoding == "deflate" { (400, "behind its end") } else { (413, "8388608") };
         cases.push(encoded(format!("{name}: a bomb in parts"), encoding, many).answered(status, text));
@@ -230,10 +230,8 @@ fn odd_zstd() -> Vec<Case> {
             .answered(400, "cannot be inflated"),
         encoded("zstd: a frame to skip that breaks off", "zstd", &skipped(1_000)[..500]).answered(400, "breaks off"),
     ];
-    let mut half =
-        raw("gzip: a body that ends in the middle", head("content-encoding: gzip\r\ncontent-length: 1000\r\n"));
-    half = half.send(&gzip(event("never").as_bytes())[..20]).then(Step::HalfClose);
-    half.end = End::Broken;
-    cases.push(half);
+    let half = head("content-encoding: zstd\r\ncontent-length: 1000\r\n");
+    let half = [half.as_bytes(), &zstd(event("never").as_bytes())[..20]].concat();
+    cases.push(raw("zstd: a body that ends in the middle", half).then(Step::HalfClose).broken());
     cases
 }

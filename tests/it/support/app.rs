@@ -191,6 +191,11 @@ impl Binary {
         self.memory_by("VmRSS:")
     }
 
+    /// How many files it has open, connections among them.
+    pub(crate) fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.pid())).expect("its files").count()
+    }
+
     fn memory_by(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid())).expect("its status");
         let line = status.lines().find_map(|line| line.strip_prefix(name)).expect(name);
