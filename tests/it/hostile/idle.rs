@@ -21,6 +21,8 @@ const MOST_MEMORY: u64 = 150 << 20;
 const SPARE_FILES: u64 = 1_000;
 /// From one address there are only some 28,000 ports, and other tests want some.
 const FROM_ONE_ADDRESS: usize = 2_500;
+/// Starts a program with the limit of open files that many systems begin with.
+const LOW_LIMIT: [&str; 3] = ["/bin/sh", "-c", "ulimit -Sn 1024 && exec \"$0\" \"$@\""];
 const REFUSED: &str = "streamgauge_connections_refused_total{listener=\"ingest\"}";
 
 /// Lets this process, and those that it starts, have enough files open.
@@ -62,7 +64,7 @@ async fn ten_thousand_idle_connections_take_little_and_keep_nobody_out_who_is_in
     raise_limit_of_files();
     let (kafka, redis) = (support::kafka().await, support::redis().await);
     let settings = Settings::kafka(kafka, redis, &unique("idle"), &unique("idle")).with("ingest.header_timeout", "1h");
-    let ingest = Binary::start("ingest", &settings).await;
+    let ingest = Binary::start_by(&LOW_LIMIT.map(str::to_owned), "ingest", &settings).await;
     ingest.until_ready().await;
     let before = ingest.memory();
     let address = ingest.ingest_url("").replace("http://", "").parse().unwrap();

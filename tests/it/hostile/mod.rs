@@ -23,6 +23,7 @@ use serde_json::value::RawValue;
 
 use crate::support::Settings;
 use crate::support::app::Binary;
+use crate::support::doors::sum;
 use crate::support::oracle::{Recount, records_of};
 use crate::support::traffic::COUNTERS;
 use case::{Case, Door, End, Step};
@@ -149,6 +150,8 @@ async fn every_hostile_request_is_answered_and_nobody_else_is_harmed() {
     let good: BTreeSet<_> = quiet.ids.into_iter().chain(meanwhile.ids).collect();
     assert_stored(&open_settings, &cases, Door::Open, &good);
     assert_stored(&sites_settings, &cases, Door::Sites, &BTreeSet::new());
+    let records_of_sites = records_of(sites_settings.text_of("embedded.path").as_ref()).len() as u64;
+    assert_eq!(sum(&sites.until_consumed(records_of_sites).await, "counted"), records_of_sites);
     let records = records_of(open_settings.text_of("embedded.path").as_ref());
     open.until_consumed(records.len() as u64).await;
     Recount::of_records(&open_settings, &records).assert_in_api(&open).await;
