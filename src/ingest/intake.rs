@@ -63,7 +63,8 @@ impl Intake {
         }
         let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         let format = Format::of(content_type);
-        let has_wrapper = format.is_none_or(Format::has_wrapper);
+        // In what is not understood no key can be found either.
+        let has_wrapper = format.is_some_and(Format::has_wrapper);
         let sender = self.sites.sender(&head.headers, &head.uri, has_wrapper)?;
         Ok(Asked {
             format: format.ok_or(Reject::ContentType)?,

@@ -50,6 +50,7 @@ async fn a_key_comes_in_each_way_and_says_whose_event_it_is() {
     for (path, headers, body, named) in [
         ("/events", &[][..], EVENT.to_owned(), "a write key is needed"),
         ("/events", &[("content-type", "application/x-ndjson")], EVENT.to_owned(), "a write key is needed"),
+        ("/events", &[("content-type", "text/html")], EVENT.to_owned(), "a write key is needed"),
         ("/events", &[], "no JSON".to_owned(), "a write key is needed"),
         ("/events", &[("x-write-key", "shop-key")], EVENT.to_owned(), "not known"),
         ("/events?write_key=SHOP-KEY-1", &[], EVENT.to_owned(), "not known"),
@@ -72,7 +73,7 @@ async fn a_key_comes_in_each_way_and_says_whose_event_it_is() {
         keys.filter(|key| key["key"] == site).map(|key| key["count"].as_u64().unwrap()).sum()
     };
     assert_eq!((count("shop"), count("api"), count("")), (4, 1, 0), "{answer}");
-    assert_eq!(refused(&gauge, "no_key").await + refused(&gauge, "unknown_key").await, 7);
+    assert_eq!(refused(&gauge, "no_key").await + refused(&gauge, "unknown_key").await, 8);
     gauge.stop().await;
 }
 
