@@ -1,6 +1,6 @@
 # What each target does is the text after its ##; `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo kafka test chaos workers mutants outage bench bench-worker bench-spool recovery lint fmt clean
+.PHONY: help demo kafka test fuzz chaos workers mutants outage bench bench-worker bench-spool recovery lint fmt clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -18,6 +18,10 @@ kafka: ## a Kafka broker on localhost:9092 for the examples, in the foreground; 
 test: ## install what is missing, then run all tests against a real Kafka and a real Redis
 	@scripts/setup.sh
 	cargo test --features failpoints
+
+fuzz: ## bodies that are nearly right, for MINUTES (10), through all that reads them; SEED=… repeats them
+	@scripts/setup.sh build
+	MINUTES=$${MINUTES:-10} cargo test --lib ingest::any_body::tests::nothing_is_found -- --ignored --nocapture
 
 workers: ## the fault campaign of workers: ROUNDS (100); SEED=… repeats the choices
 	@scripts/setup.sh

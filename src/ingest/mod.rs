@@ -11,6 +11,8 @@
 //!
 //! What decides (`intake`) does no I/O and is told the time; only the handler reads the clock, once a request.
 
+#[cfg(any(test, fuzzing))]
+mod any_body;
 mod batch;
 mod client;
 mod clock;
@@ -32,6 +34,8 @@ mod spool;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, fuzzing))]
+pub use any_body::{Became, any_body};
 pub use client::TrustedProxy;
 pub use config::{Config, IngestError, KeyChoice};
 pub use dry_run::Counts;

@@ -18,6 +18,7 @@ mod demo;
 mod dlq;
 mod examples;
 mod gaps;
+mod hostile;
 mod kill;
 mod log;
 mod million;
