@@ -160,7 +160,7 @@ async fn a_listener_that_does_not_listen_misses_some_and_holds_nobody_up() {
     assert_eq!(missed, world.metrics.tail_dropped_entries_total.with_label_values(&["slow_reader"]).get());
     assert!(missed > 1_000, "{missed}");
     let Told::Entry(heard) = next(&mut slow).await else { panic!("an entry") };
-    assert_eq!((&*heard.id, heard.entry.outcome), (&*format!("a-{}", missed), Outcome::Accepted));
+    assert_eq!((&*heard.id, heard.entry.outcome), (&*format!("a-{missed}"), Outcome::Accepted));
     assert!(world.hub.state().recent.len() <= REMEMBERED);
 }
 
