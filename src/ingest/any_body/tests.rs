@@ -103,7 +103,7 @@ fn nearly_right(seed: u64) -> Vec<u8> {
     let mut random = StdRng::seed_from_u64(seed);
     let choice: u8 = random.random();
     let mut body = BODIES[random.random_range(0..BODIES.len())].as_bytes().to_vec();
-    for _ in 0..random.random_range(0..6) {
+    for _ in 0..random.random_range(0..4) {
         spoil(&mut body, &mut random);
     }
     let mut sent = compressed(choice, &body, random.random());
@@ -143,7 +143,7 @@ fn bodies_as_they_should_be_are_accepted() {
 #[test]
 fn what_is_made_here_is_accepted_often_and_refused_often() {
     let accepted = (0..1_000).filter(|seed| any_body(&nearly_right(*seed)) != Became::Refused).count();
-    assert!((200..800).contains(&accepted), "{accepted} of 1,000");
+    assert!((100..900).contains(&accepted), "{accepted} of 1,000");
 }
 
 proptest! {
