@@ -10,7 +10,6 @@ use crate::units::ByteSize;
 use hyper::Request;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde_json::value::RawValue;
-use serde_json::value::RawValue;
 use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
