@@ -52,7 +52,7 @@ pub(super) struct Case {
     pub(super) end: End,
     /// What is stored: each with its `event_id`, and the fields that matter.
     pub(super) stored: Vec<Value>,
-    /// The id of an event of which nothing is known: the client did not wait for the answer.
+    /// The id of an event of which nothing is known: the client did not wait for the answer, and may get one.
     pub(super) unknown: Option<&'static str>,
 }
 
