@@ -317,12 +317,16 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// What is made here, and no part of the repository.
+const MADE: &[&str] =
+    &["target", "data", "fuzz/target", "fuzz/corpus", "fuzz/artifacts", "fuzz/coverage", "fuzz/Cargo.lock"];
+
 /// All text files under these folders or files of the repository, by their path in it.
 fn files(under: &[&str]) -> Vec<(PathBuf, String)> {
     fn walk(path: &Path, found: &mut Vec<(PathBuf, String)>) {
         let name = path.file_name().unwrap().to_str().unwrap();
         let ours = !name.starts_with('.') || name == ".ci" || name == ".github";
-        if !ours || ["target", "data"].iter().any(|made| path == root().join(made)) {
+        if !ours || MADE.iter().any(|made| path == root().join(made)) {
             return;
         }
         if path.is_dir() {
