@@ -1,6 +1,6 @@
 # What each target does is the text after its ##; `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo kafka test chaos workers mutants bench bench-worker recovery lint fmt clean
+.PHONY: help demo kafka test fuzz chaos workers mutants outage bench bench-worker bench-spool recovery lint fmt clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -19,6 +19,10 @@ test: ## install what is missing, then run all tests against a real Kafka and a 
 	@scripts/setup.sh
 	cargo test --features failpoints
 
+fuzz: ## bodies that are nearly right, for MINUTES (10), through all that reads them; SEED=… repeats them
+	@scripts/setup.sh build
+	MINUTES=$${MINUTES:-10} cargo test --lib ingest::any_body::tests::nothing_is_found -- --ignored --nocapture
+
 workers: ## the fault campaign of workers: ROUNDS (100); SEED=… repeats the choices
 	@scripts/setup.sh
 	ROUNDS=$${ROUNDS:-100} cargo test --features failpoints --test it workers::campaign -- --nocapture
@@ -26,6 +30,10 @@ workers: ## the fault campaign of workers: ROUNDS (100); SEED=… repeats the ch
 chaos: ## the fault campaign: ROUNDS (100) of faults under load; SEED=… repeats the choices
 	@scripts/setup.sh
 	ROUNDS=$${ROUNDS:-100} cargo test --features failpoints --test it chaos::campaign -- --nocapture
+
+outage: ## a Kafka outage of MINUTES (10) under load: nothing lost, out of order, or counted twice
+	@scripts/setup.sh
+	MINUTES=$${MINUTES:-10} cargo test --features failpoints --test it spool::an_outage -- --nocapture
 
 mutants: ## plants bugs in a copy of the program, one after the other; fails unless the simulator finds each
 	@scripts/setup.sh
@@ -38,6 +46,10 @@ bench: ## events per second of `process` on a real Kafka and Redis, beside a min
 bench-worker: ## what a worker costs beside a bare consumer loop, both with nothing to do
 	@scripts/setup.sh
 	scripts/bench.sh worker
+
+bench-spool: ## events per second from the spool into a real Kafka
+	@scripts/setup.sh
+	scripts/bench.sh spool
 
 recovery: ## how soon counting goes on after a kill, with a large store, and after Redis was away
 	@scripts/setup.sh

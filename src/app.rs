@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::counter::Counters;
 use crate::embedded::EmbeddedFile;
 use crate::http::Server;
-use crate::ingest::{self, Ingest};
+use crate::ingest::{self, Ingest, Spool, SpoolLogs};
 use crate::log::{self, EmbeddedLog, EventLog, KafkaLog, LogError};
 use crate::pipeline::{Parts, Pipeline};
 use crate::query::Query;
@@ -44,6 +44,7 @@ pub struct App {
     log: Option<Arc<dyn EventLog>>,
     notices: Arc<dyn Notices>,
     admin: (Server, Arc<Admin>),
+    spool: Option<Arc<Spool>>,
     ingest: Option<(Server, Arc<Ingest>)>,
     query: Option<(Server, Arc<Query>)>,
     pipeline: Option<Parts>,
@@ -75,8 +76,12 @@ impl App {
         let admin = Server::bind(config.admin.listen, "admin", config.admin.limits(), metrics.clone())
             .await
             .with_context(|| format!("admin.listen: cannot listen on {}", config.admin.listen))?;
+        let spool = match &log {
+            Some(log) if has(Role::Ingest) => open_spool(&config, log, &metrics).await?,
+            _ => None,
+        };
         let ingest = match &log {
-            Some(log) if has(Role::Ingest) => Some(bind_ingest(&config, log, &counters, &metrics).await?),
+            Some(log) if has(Role::Ingest) => Some(bind_ingest(&config, log, &spool, &counters, &metrics).await?),
             _ => None,
         };
         let notices = open_notices(&config)?;
@@ -101,7 +106,7 @@ impl App {
         };
         let admin = (admin, Arc::new(Admin::new(metrics.clone(), readiness.clone())));
         let timeout = config.shutdown_timeout;
-        Ok(App { timeout, metrics, readiness, embedded, log, notices, admin, ingest, query, pipeline })
+        Ok(App { timeout, metrics, readiness, embedded, log, notices, admin, spool, ingest, query, pipeline })
     }
 
     /// Where it listens.
@@ -124,8 +129,9 @@ impl App {
     /// # Errors
     /// What a component could not go on for.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let App { timeout, metrics, readiness, embedded, log, notices, admin, ingest, query, pipeline } = self;
-        let (accepting, counting, serving) = (Shutdown::new(), Shutdown::new(), Shutdown::new());
+        let App { timeout, metrics, readiness, embedded, log, notices, admin, spool, ingest, query, pipeline } = self;
+        let (accepting, forwarding) = (Shutdown::new(), Shutdown::new());
+        let (counting, serving) = (Shutdown::new(), Shutdown::new());
         let mut failures: JoinSet<anyhow::Result<()>> = JoinSet::new();
 
         let admin = tokio::spawn(admin.0.run(admin.1, serving.clone()));
@@ -134,13 +140,14 @@ impl App {
             let served = server.run(query, serving.clone());
             tokio::spawn(async move { _ = tokio::join!(monitored.run_monitor(until), served) })
         });
-        let takes_events = ingest.is_some();
+        let forwarder = spool.clone().map(|spool| tokio::spawn(spool.run(forwarding.clone())));
+        let stores = Stores { log: log.clone(), spool: spool.clone(), readiness, takes_events: ingest.is_some() };
         let ingest = ingest.map(|(server, ingest)| {
             tokio::spawn(tail::publish(ingest.tail(), notices, metrics, serving.clone()));
             tokio::spawn(server.run(ingest, accepting.clone()))
         });
         if let Some(log) = log.clone() {
-            failures.spawn(tend_log(log, readiness, takes_events, pipeline, counting.clone(), timeout / 2));
+            failures.spawn(tend_log(log, stores, pipeline, counting.clone(), timeout / 2));
         }
 
         let mut result = tokio::select! {
@@ -154,10 +161,12 @@ impl App {
         // 1. Take no more events, and answer those in flight.
         accepting.begin();
         settle(ingest, left() / 2).await;
-        // 2. What was handed to the log is acknowledged or has failed.
+        // 2. What was handed to the log is acknowledged or has failed. What is in the spool stays there.
         if let Some(log) = &log {
             log.drain(left() / 4).await;
         }
+        forwarding.begin();
+        settle(forwarder, left() / 4).await;
         // 3. The last counts are flushed, and the members leave the group.
         counting.begin();
         while let Ok(Some(ended)) = tokio::time::timeout(left(), failures.join_next()).await {
@@ -167,9 +176,12 @@ impl App {
         serving.begin();
         settle(query, left().min(Duration::from_secs(1))).await;
         settle(Some(admin), left().min(Duration::from_secs(1))).await;
-        // 5. The embedded file is closed, whoever may still have it: the next process can open it at once.
-        if let Some(file) = embedded {
-            let closing = tokio::task::spawn_blocking(move || file.close());
+        // 5. The files are closed, whoever may still have them: the next process can open them at once.
+        if embedded.is_some() || spool.is_some() {
+            let closing = tokio::task::spawn_blocking(move || {
+                spool.iter().for_each(|spool| spool.close());
+                embedded.iter().for_each(|file| file.close());
+            });
             // It fails only by a panic, which was reported, or because the time is over.
             let _ = tokio::time::timeout(left(), closing).await;
         }
@@ -187,47 +199,68 @@ async fn settle(server: Option<tokio::task::JoinHandle<()>>, within: Duration) {
     }
 }
 
-/// Prepares the log, then runs the pipeline if this process counts, and tells whether ingest can store events.
-async fn tend_log(
-    log: Arc<dyn EventLog>,
+/// Where ingest can store events.
+struct Stores {
+    log: Option<Arc<dyn EventLog>>,
+    spool: Option<Arc<Spool>>,
     readiness: Arc<Readiness>,
     takes_events: bool,
+}
+
+impl Stores {
+    /// Looks again and again whether ingest can store events anywhere, and says so.
+    async fn watch(self) {
+        let Some(log) = self.log.filter(|_| self.takes_events) else { return };
+        loop {
+            let able = match (log.ready().await, &self.spool) {
+                (Ok(()), _) => Ok(()),
+                (Err(log), None) => Err(log.to_string()),
+                (Err(log), Some(spool)) => spool.ready().await.map_err(|spool| format!("{log}; {spool}")),
+            };
+            match able {
+                Ok(()) => self.readiness.ready(Role::Ingest),
+                Err(reason) => self.readiness.not_ready(Role::Ingest, reason),
+            }
+            tokio::time::sleep(INGEST_LOOK).await;
+        }
+    }
+}
+
+/// Prepares the log, then runs the pipeline if this process counts. Tells whether ingest can store events: once the log is
+/// prepared, with a spool from the beginning.
+async fn tend_log(
+    log: Arc<dyn EventLog>,
+    stores: Stores,
     pipeline: Option<Parts>,
     shutdown: Shutdown,
     drain: Duration,
 ) -> anyhow::Result<()> {
+    let (readiness, spooling) = (stores.readiness.clone(), stores.spool.is_some());
     let waiting = |error: &LogError| {
-        for role in [Role::Ingest, Role::Process] {
-            readiness.not_ready(role, error.to_string());
-        }
+        let roles: &[Role] = if spooling { &[Role::Process] } else { &[Role::Ingest, Role::Process] };
+        roles.iter().for_each(|role| readiness.not_ready(*role, error.to_string()));
     };
-    if !log::prepare(&*log, &shutdown, waiting).await? {
-        return Ok(());
-    }
-    let watching = takes_events.then(|| tokio::spawn(watch_ingest(log, readiness)));
+    // Whoever is among them holds the log: nobody does any more once the application has ended.
+    let mut watching = JoinSet::new();
+    let prepared = log::prepare(&*log, &shutdown, waiting);
+    let prepared = if spooling {
+        watching.spawn(stores.watch());
+        prepared.await?
+    } else {
+        let prepared = prepared.await?;
+        watching.spawn(stores.watch());
+        prepared
+    };
+    drop(log);
     let result = match pipeline {
-        Some(parts) => Pipeline::new(parts, shutdown).run(drain).await.map_err(Into::into),
-        None => {
+        Some(parts) if prepared => Pipeline::new(parts, shutdown).run(drain).await.map_err(Into::into),
+        _ => {
             shutdown.begun().await;
             Ok(())
         }
     };
-    if let Some(watching) = watching {
-        watching.abort();
-        // Nobody holds the log any more once the application has ended. The only error is that it was aborted.
-        let _ = watching.await;
-    }
+    watching.shutdown().await;
     result
-}
-
-async fn watch_ingest(log: Arc<dyn EventLog>, readiness: Arc<Readiness>) {
-    loop {
-        match log.ready().await {
-            Ok(()) => readiness.ready(Role::Ingest),
-            Err(error) => readiness.not_ready(Role::Ingest, error.to_string()),
-        }
-        tokio::time::sleep(INGEST_LOOK).await;
-    }
 }
 
 fn layout(config: &Config) -> Layout {
@@ -284,6 +317,19 @@ async fn open_store(
     })
 }
 
+/// The spool beside a Kafka log, when there is to be one. The configuration has made sure that the log is Kafka.
+async fn open_spool(
+    config: &Config,
+    log: &Arc<dyn EventLog>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Option<Arc<Spool>>> {
+    let Some(path) = config.ingest.spool.path.clone() else { return Ok(None) };
+    let forward = Arc::new(KafkaLog::connect_in_order(&config.log.kafka, metrics.clone())?);
+    let logs = SpoolLogs { direct: log.clone(), forward };
+    let horizon = config.pipeline.dedupe_horizon;
+    Ok(Some(Arc::new(Spool::open(path, &config.ingest.spool, horizon, logs, metrics.clone()).await?)))
+}
+
 /// Where processes of one store tell each other what comes in. An embedded store has only one.
 fn open_notices(config: &Config) -> Result<Arc<dyn Notices>, StoreError> {
     Ok(match config.store.kind {
@@ -295,6 +341,7 @@ fn open_notices(config: &Config) -> Result<Arc<dyn Notices>, StoreError> {
 async fn bind_ingest(
     config: &Config,
     log: &Arc<dyn EventLog>,
+    spool: &Option<Arc<Spool>>,
     counters: &Arc<Counters>,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<(Server, Arc<Ingest>)> {
@@ -304,7 +351,7 @@ async fn bind_ingest(
         .with_context(|| format!("ingest.listen: cannot listen on {listen}"))?;
     let counts = ingest::Counts { counters: counters.clone(), timing: config.pipeline.timing() };
     let ingest = Ingest::new(config.ingest.clone(), &config.sites, counts, log.clone(), metrics.clone())?;
-    Ok((server, Arc::new(ingest)))
+    Ok((server, Arc::new(ingest.with_spool(spool.clone()))))
 }
 
 async fn bind_query(

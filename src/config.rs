@@ -102,12 +102,25 @@ impl Config {
         let mut note = |result: Result<(), String>| problems.extend(result.err());
         note(self.listeners());
         note(self.ingest.validate(&self.sites).map_err(|e| e.to_string()));
+        note(self.spool());
         note(self.log.validate().map_err(|e| e.to_string()));
         note(self.pipeline.validate());
         note(self.store.validate().map_err(|e| e.to_string()));
         note(self.query.validate().map_err(|e| e.to_string()));
         note(counter::Counters::new(self.counters.clone()).map(drop).map_err(|e| e.to_string()));
         problems
+    }
+
+    /// An embedded log is on disk already, and has nobody to forward to.
+    fn spool(&self) -> Result<(), String> {
+        match (self.log.kind, &self.ingest.spool.path) {
+            (log::Kind::Embedded, Some(_)) => {
+                Err("ingest.spool.path: with log.kind = \"embedded\" events are on disk at \
+                                                  once: leave it out, or set log.kind = \"kafka\""
+                    .to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Two components cannot listen on one address, which neither of them can know.

@@ -126,14 +126,18 @@ pub(crate) fn reader(brokers: &str, topic: &str) -> BaseConsumer {
 
 /// CPU and peak memory of a child that is still there, as the kernel counts them.
 pub(crate) fn figures_of(child: &Child, wall_s: f64) -> Figures {
-    let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", child.id())).unwrap();
-    let stat = read("stat");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kib: f64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    Figures { wall_s, cpu_s: cpu_s(child.id()), peak_mib: kib / 1_024.0 }
+}
+
+/// CPU seconds of a process so far, user and system, as the kernel counts them.
+pub(crate) fn cpu_s(process: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     // The name of the command, in parentheses, may hold spaces; user and system time are the 12th and 13th after it.
     let after = &stat[stat.rfind(')').unwrap() + 2..];
     let ticks: u64 = after.split(' ').skip(11).take(2).map(|n| n.parse::<u64>().unwrap()).sum();
-    let status = read("status");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    let kib: f64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
     // Linux counts in hundredths of a second for every program.
-    Figures { wall_s, cpu_s: ticks as f64 / 100.0, peak_mib: kib / 1_024.0 }
+    ticks as f64 / 100.0
 }

@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod dlq;
 mod kafka;
+mod open_files;
 mod pace;
 mod replay;
 mod serve;

@@ -1,6 +1,6 @@
 //! `run`, `ingest`, `process` and `query`: the application with some or all of its roles.
 
-use super::signals;
+use super::{open_files, signals};
 use crate::app::App;
 use crate::config::Config;
 use crate::shutdown::Shutdown;
@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 pub(super) async fn serve(config: Config, roles: &[Role]) -> anyhow::Result<ExitCode> {
     let timeout = config.shutdown_timeout;
+    open_files::allow_for(if roles.contains(&Role::Ingest) { config.ingest.max_connections } else { 0 });
     let app = App::build(config, roles).await?;
     let shutdown = Shutdown::new();
     signals::watch(shutdown.clone(), timeout)?;

@@ -56,6 +56,13 @@ fn variables_that_an_orchestrator_sets_for_a_service_of_this_name_are_left_alone
 }
 
 #[test]
+fn a_spool_beside_an_embedded_log_is_refused() {
+    let text = "[ingest.spool]\npath = \"x.db\"\n[log]\nkind = \"embedded\"";
+    let message = refused(text, &[]);
+    assert!(message.starts_with("c.toml:") && message.contains("ingest.spool.path: with log.kind"), "{message}");
+}
+
+#[test]
 fn a_refused_counter_is_placed() {
     let error = refused("\n\n[[counters]]\nname = \"A\"\nwindows = [{ size = \"1m\", keep = \"1h\" }]", &[]);
     assert!(error.starts_with("c.toml:4:1: counter `A`: a name"), "{error}");

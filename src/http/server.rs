@@ -156,7 +156,8 @@ async fn serve<H: Handler>(
         if let Some(peer) = peer {
             request.extensions_mut().insert(peer);
         }
-        answer(&*handler, request)
+        // In a box: else each idle connection would keep room for a request that is not there.
+        Box::pin(answer(&*handler, request))
     });
     let mut connection = pin!(
         http1::Builder::new()

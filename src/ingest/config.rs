@@ -1,3 +1,4 @@
+use super::SpoolConfig;
 use super::client::TrustedProxy;
 use super::sites::{self, Config as Site, SiteError};
 use crate::event::{Invalid, Key};
@@ -51,6 +52,8 @@ pub struct Config {
     /// Time for the body of a request to arrive.
     #[serde(with = "crate::units::duration")]
     pub body_timeout: Duration,
+    /// Where events wait while Kafka is away.
+    pub spool: SpoolConfig,
 }
 
 impl Default for Config {
@@ -73,6 +76,7 @@ impl Default for Config {
             tail: true,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            spool: SpoolConfig::default(),
         }
     }
 }
@@ -89,6 +93,14 @@ pub enum IngestError {
     /// A limit that lets nothing in.
     #[error("ingest.{0} is 0: nothing could come in; leave it out for its default")]
     Zero(&'static str),
+    /// A setting of the spool that cannot work.
+    #[error("ingest.spool.{key}: {what}")]
+    Spool {
+        /// Its key.
+        key: &'static str,
+        /// What is wrong, and what to do.
+        what: String,
+    },
     /// A site that cannot be used.
     #[error(transparent)]
     Site(#[from] SiteError),
@@ -139,6 +151,9 @@ impl Config {
         }
         if self.max_inflated > self.max_in_flight {
             return contradiction("max_inflated", "max_in_flight");
+        }
+        if let Some((key, what)) = self.spool.problem() {
+            return Err(IngestError::Spool { key, what });
         }
         Ok(())
     }

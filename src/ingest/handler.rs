@@ -4,10 +4,11 @@ use super::intake::{Asked, Intake};
 use super::news;
 use super::reject::Reject;
 use super::sites::SiteError;
+use super::spool::{NotStored, Spool};
 use super::{Config, Counts, Site, cors};
 use crate::clock::now_ms;
 use crate::http::{self, Body, Handler, discard, receive};
-use crate::log::{EventLog, LogError};
+use crate::log::{EventLog, LogError, NewRecord, Stored};
 use crate::tail::Desk;
 use crate::telemetry::{Metrics, TRACEPARENT, TraceParent};
 use bytes::Bytes;
@@ -31,6 +32,7 @@ const APPEND_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Ingest {
     intake: Arc<Intake>,
     log: Arc<dyn EventLog>,
+    spool: Option<Arc<Spool>>,
     metrics: Arc<Metrics>,
     in_flight: InFlight,
     pub(super) append_timeout: Duration,
@@ -60,7 +62,12 @@ impl Ingest {
     ) -> Result<Ingest, SiteError> {
         let in_flight = InFlight::new(config.max_in_flight.0, metrics.ingest_in_flight_bytes.clone());
         let intake = Arc::new(Intake::new(config, sites, counts)?);
-        Ok(Ingest { intake, log, metrics, in_flight, append_timeout: APPEND_TIMEOUT })
+        Ok(Ingest { intake, log, spool: None, metrics, in_flight, append_timeout: APPEND_TIMEOUT })
+    }
+
+    /// The same, but what the log does not take goes to this spool.
+    pub fn with_spool(self, spool: Option<Arc<Spool>>) -> Ingest {
+        Ingest { spool, ..self }
     }
 
     /// Who is told of what comes in, for the live tail.
@@ -187,36 +194,43 @@ impl Ingest {
         let Batch { records, event_ids, faults } = batch;
         let sample = news::sample(&self.intake.tail, &records, now_ms());
         fail::fail_point!("append", |_| std::process::abort());
-        match timeout(self.append_timeout, self.log.append(records)).await {
-            Ok(Ok(())) => {
-                fail::fail_point!("appended", |_| std::process::abort());
-                self.count("accepted", event_ids.len());
-                if let Some(sample) = sample {
-                    sample.stored(&self.intake.tail, now_ms());
-                }
-                let taken = Taken {
-                    accepted: event_ids.len(),
-                    rejected: faults.len(),
-                    stored: self.log.stored().name(),
-                    event_ids,
-                    errors: faults,
-                };
-                Ok(http::json(StatusCode::ACCEPTED, &taken))
-            }
-            Ok(Err(error)) => Err(self.not_stored(event_ids.len(), Some(&error), trace)),
-            Err(_) => Err(self.not_stored(event_ids.len(), None, trace)),
+        let stored = timeout(self.append_timeout, self.keep(records)).await;
+        let stored = stored.unwrap_or(Err(NotStored::Unanswered));
+        let stored = stored.map_err(|why| self.not_stored(event_ids.len(), &why, trace))?;
+        fail::fail_point!("appended", |_| std::process::abort());
+        self.count("accepted", event_ids.len());
+        if let Some(sample) = sample {
+            sample.stored(&self.intake.tail, now_ms());
         }
+        let taken = Taken {
+            accepted: event_ids.len(),
+            rejected: faults.len(),
+            stored: stored.name(),
+            event_ids,
+            errors: faults,
+        };
+        Ok(http::json(StatusCode::ACCEPTED, &taken))
     }
 
-    /// The log did not acknowledge the events. Why is for the operator; the client is told to try again, unless
-    /// that were in vain.
-    fn not_stored(&self, events: usize, error: Option<&LogError>, trace: Option<TraceParent>) -> Reject {
+    /// Stores the records, and says on what.
+    async fn keep(&self, records: Vec<NewRecord>) -> Result<Stored, NotStored> {
+        if let Some(spool) = &self.spool {
+            return spool.store(records).await;
+        }
+        let (events, stored) = (records.len() as u64, self.log.stored());
+        self.log.append(records).await?;
+        self.metrics.ingest_stored_events_total.with_label_values(&[stored.name()]).inc_by(events);
+        Ok(stored)
+    }
+
+    /// Nobody acknowledged the events. Why is for the operator; the client is told to try again, unless that were in
+    /// vain.
+    fn not_stored(&self, events: usize, why: &NotStored, trace: Option<TraceParent>) -> Reject {
         self.count("failed", events);
-        let reason = error.map_or_else(|| "the log did not answer in time".to_owned(), ToString::to_string);
         let trace_id = trace.as_ref().map(TraceParent::trace_id);
-        tracing::warn!(events, reason, trace_id, "events not stored");
-        match error {
-            Some(LogError::TooLarge) => Reject::EventTooLarge,
+        tracing::warn!(events, reason = %why, trace_id, "events not stored");
+        match why {
+            NotStored::Log(LogError::TooLarge) => Reject::EventTooLarge,
             _ => Reject::NotStored,
         }
     }

@@ -3,13 +3,16 @@
 //! A request is received within its limits (`http`) and inflated (`inflate`), taken apart into events (`format`), each is
 //! read, completed and keyed (`batch`), and the good ones are appended to the log. The answer comes after the log's
 //! acknowledgement and names each event that was not taken. A 2xx therefore means that the events are durable; anything
-//! else claims nothing, and the same event may be sent again with the same id.
+//! else claims nothing, and the same event may be sent again with the same id. Where there is a `spool`, it
+//! takes what Kafka does not.
 //!
 //! Who sends is known by a write key (`sites`), from where by its connection or what proxies say of it (`client`), and how
 //! often it may is a matter of both (`rate`).
 //!
 //! What decides (`intake`) does no I/O and is told the time; only the handler reads the clock, once a request.
 
+#[cfg(any(test, fuzzing))]
+mod any_body;
 mod batch;
 mod client;
 mod clock;
@@ -27,11 +30,15 @@ mod rate;
 mod reason;
 mod reject;
 mod sites;
+mod spool;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, fuzzing))]
+pub use any_body::{Became, any_body};
 pub use client::TrustedProxy;
 pub use config::{Config, IngestError, KeyChoice};
 pub use dry_run::Counts;
 pub use handler::Ingest;
 pub use sites::{Config as Site, SiteError, check_keys};
+pub use spool::{Config as SpoolConfig, Logs as SpoolLogs, Spool, SpoolError};

@@ -15,7 +15,9 @@ mod record;
 pub(crate) mod testing;
 
 pub use config::{Config, KafkaConfig, Kind};
-pub use embedded::{EmbeddedLog, extent as embedded_extent, letters as embedded_letters, scan as scan_embedded};
+pub use embedded::{
+    EmbeddedLog, Queued, extent as embedded_extent, letters as embedded_letters, scan as scan_embedded,
+};
 pub use error::LogError;
 pub use kafka::{
     KafkaCopies, KafkaLog, OnItsWay, RecordCopy, delete_below, letters as kafka_letters, scan as scan_kafka,
@@ -45,6 +47,24 @@ impl Stored {
             Stored::Kafka => "kafka",
             Stored::Disk => "disk",
         }
+    }
+}
+
+/// Which records of an append were not acknowledged. Some of these may have been stored.
+#[derive(Debug)]
+pub struct Unstored {
+    /// Why not.
+    pub error: LogError,
+    /// Their places in the append, in order.
+    pub places: Vec<usize>,
+}
+
+impl Unstored {
+    /// Of what there is one for each record of the append, those of the records that were not acknowledged.
+    pub fn of<T>(&self, mut all: Vec<T>) -> Vec<T> {
+        let mut place = 0..;
+        all.retain(|_| place.next().is_some_and(|place| self.places.binary_search(&place).is_ok()));
+        all
     }
 }
 
@@ -105,6 +125,21 @@ pub trait EventLog: Send + Sync {
     /// # Errors
     /// When any of them may not have been stored; some may have been.
     async fn append(&self, records: Vec<NewRecord>) -> Result<(), LogError>;
+
+    /// As [`EventLog::append`], and says exactly which records were not acknowledged: who keeps them can append them
+    /// again, or keep them elsewhere.
+    ///
+    /// # Errors
+    /// When there are any.
+    async fn try_append(&self, records: &[NewRecord]) -> Result<(), Unstored> {
+        let all = 0..records.len();
+        self.append(records.to_vec()).await.map_err(|error| Unstored { error, places: all.collect() })
+    }
+
+    /// Whether the log is known to be away at this moment. `false` promises nothing.
+    fn is_away(&self) -> bool {
+        false
+    }
 
     /// What an acknowledged record is stored on.
     fn stored(&self) -> Stored;

@@ -69,7 +69,7 @@ pub struct NewRecord {
     pub key: Option<Vec<u8>>,
     /// The value; absent for a tombstone.
     pub value: Option<Vec<u8>>,
-    /// Its headers; a log without headers leaves them out.
+    /// Its headers.
     pub headers: Vec<Header>,
 }
 
@@ -82,7 +82,7 @@ impl NewRecord {
     /// Its bytes in a log, about.
     pub fn bytes(&self) -> usize {
         let size = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
-        size(&self.key) + size(&self.value) + 16
+        size(&self.key) + size(&self.value) + self.headers.iter().map(Header::bytes).sum::<usize>() + 16
     }
 }
 
@@ -136,7 +136,7 @@ pub struct LogRecord<'a> {
     pub key: Option<&'a [u8]>,
     /// Its value; absent for a tombstone.
     pub value: Option<&'a [u8]>,
-    /// Its headers, not read yet; absent where the log keeps none.
+    /// Its headers, not read yet; absent where it has none.
     pub headers: Option<&'a dyn Headers>,
 }
 

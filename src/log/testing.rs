@@ -2,6 +2,7 @@
 
 use super::{Consumer, DeadLetter, EventLog, KeptRecord, LogError, NewRecord, Stored};
 use async_trait::async_trait;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,6 +13,10 @@ pub(crate) struct FakeLog {
     /// Makes the error that it fails with.
     pub(crate) failing: Option<fn() -> LogError>,
     pub(crate) silent: bool,
+    /// Refuses longer values as too large, and with them the whole call.
+    pub(crate) largest: Option<usize>,
+    pub(crate) letters: Mutex<Vec<DeadLetter>>,
+    pub(crate) away: AtomicBool,
 }
 
 #[async_trait]
@@ -35,15 +40,24 @@ impl EventLog for FakeLog {
         if let Some(error) = self.failing {
             return Err(error());
         }
+        let length = |record: &NewRecord| record.value.as_ref().map_or(0, Vec::len);
+        if self.largest.is_some_and(|largest| records.iter().any(|record| length(record) > largest)) {
+            return Err(LogError::TooLarge);
+        }
         self.records.lock().unwrap().extend(records);
         Ok(())
+    }
+
+    fn is_away(&self) -> bool {
+        self.away.load(Ordering::Relaxed)
     }
 
     fn stored(&self) -> Stored {
         Stored::Disk
     }
 
-    async fn dead_letters(&self, _: &[DeadLetter]) -> Result<(), LogError> {
+    async fn dead_letters(&self, letters: &[DeadLetter]) -> Result<(), LogError> {
+        self.letters.lock().unwrap().extend(letters.iter().cloned());
         Ok(())
     }
 

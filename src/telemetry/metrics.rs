@@ -134,8 +134,25 @@ catalogue! {
     connections_refused_total: IntCounterVec("listener", &["ingest", "query", "admin"]),
     /// Seconds until the log acknowledged an append.
     log_append_seconds: Histogram(INGEST_SECONDS),
-    /// Bytes of events that wait in ingest's spool for the log; 0 without a spool.
+    /// Events that ingest stored, by what they are stored on: kafka (all in-sync replicas), or disk (the spool or the embedded
+    /// log).
+    ingest_stored_events_total: IntCounterVec("stored", &["kafka", "disk"]),
+    /// Bytes that ingest's spool takes on disk while events wait in it for Kafka; 0 when none does.
     spool_bytes: IntGauge,
+    /// Events that wait in ingest's spool for Kafka.
+    spool_waiting_events: IntGauge,
+    /// Age in seconds of the oldest event that waits in ingest's spool; 0 when none does.
+    spool_oldest_seconds: Gauge,
+    /// 1 while new events go to ingest's spool and not straight to Kafka.
+    spool_active: IntGauge,
+    /// Events that were forwarded from ingest's spool to Kafka.
+    spool_forwarded_events_total: IntCounter,
+    /// Attempts to forward events from ingest's spool that failed, and are repeated.
+    spool_forward_failures_total: IntCounter,
+    /// Events that ingest's spool could not take, because it was full or could not be written.
+    spool_refused_events_total: IntCounter,
+    /// Events of ingest's spool that Kafka refused for their size, and that were kept as dead letters.
+    spool_dead_letters_total: IntCounter,
     /// Errors that the log's client reported.
     log_errors_total: IntCounter,
     /// Records between the stored offset and the end of the partition.

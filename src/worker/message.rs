@@ -162,7 +162,7 @@ impl Message {
         self.record().value.as_ref().map(|value| self.part(value))
     }
 
-    /// Its headers, in their order; none on the embedded log.
+    /// Its headers, in their order.
     pub fn headers(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
         let headers = &self.batch.headers[self.record().headers.clone()];
         // A name was copied from a text.

@@ -136,7 +136,7 @@ async fn one_process_says_why_an_event_was_refused() {
     let gauge = Running::start(&settings).await;
     for wrong in [None, Some("wrong")] {
         let request = gauge.http().get(gauge.query_url("/api/v1/tail"));
-        let request = wrong.into_iter().fold(request, |request, token| request.bearer_auth(token));
+        let request = wrong.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth);
         assert_eq!(gauge.send(request).await.status, 401);
     }
     ask_why(&gauge, &gauge, "buy").await;

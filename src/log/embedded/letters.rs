@@ -1,5 +1,6 @@
 //! The dead letters of a file: read beside whoever has it, redriven and deleted by its one writer.
 
+use super::headers::Encoded;
 use super::{EmbeddedLog, schema};
 use crate::clock::now_ms;
 use crate::embedded::open_read_only;
@@ -24,9 +25,11 @@ pub fn letters(path: &Path, (topic, group): (&str, &str), each: &mut dyn FnMut(K
     }
     let grouped = connection.column_exists(None, "dead_letters", "consumer_group")?;
     let column = if grouped { "consumer_group" } else { "?4" };
+    let headed = connection.column_exists(None, "dead_letters", "headers")?;
+    let headers = if headed { "headers" } else { "NULL" };
     let select = format!(
         "SELECT original_partition, original_offset, {column} AS consumer_group, original_timestamp, error, attempts, \
-         failed_at, key, value FROM dead_letters \
+         failed_at, key, value, {headers} FROM dead_letters \
          WHERE (original_partition, original_offset, {column}) > (?1, ?2, ?3) \
          ORDER BY 1, 2, 3 LIMIT {READ}"
     );
@@ -72,7 +75,7 @@ fn letter(row: &Row<'_>, topic: &str) -> Sql<KeptLetter> {
         truncated: None,
         key: bytes(7)?,
         value: bytes(8)?,
-        headers: Vec::new(),
+        headers: schema::bytes(row.get_ref(9)?).map(|kept| Encoded(kept).copied()).unwrap_or_default(),
     })
 }
 
@@ -103,10 +106,12 @@ impl EmbeddedLog {
         self.inner.room()?;
         let write = move |connection: &Connection| {
             let place = params![id.partition, id.offset, id.group];
-            let mut found = connection.prepare_cached(&format!("SELECT key, value FROM dead_letters {WHERE}"))?;
+            let mut found =
+                connection.prepare_cached(&format!("SELECT key, value, headers FROM dead_letters {WHERE}"))?;
             let record = found.query_row(place, |row| {
                 let bytes = |column| -> Sql<_> { Ok(schema::bytes(row.get_ref(column)?).map(<[u8]>::to_vec)) };
-                Ok(NewRecord { key: bytes(0)?, value: bytes(1)?, headers: Vec::new() })
+                let headers = schema::bytes(row.get_ref(2)?).map(|kept| Encoded(kept).copied()).unwrap_or_default();
+                Ok(NewRecord { key: bytes(0)?, value: bytes(1)?, headers })
             });
             let Some(record) = record.optional()? else { return Ok(false) };
             schema::append(connection, now_ms(), &[record])?;
@@ -140,7 +145,7 @@ impl EmbeddedLog {
 mod tests {
     use super::*;
     use crate::embedded::{Config, EmbeddedFile};
-    use crate::log::{DeadLetter, EventLog, scan_embedded};
+    use crate::log::{DeadLetter, EventLog, Header, scan_embedded};
     use crate::telemetry::Metrics;
     use std::sync::Arc;
 
@@ -151,7 +156,7 @@ mod tests {
             time_ms: Some(5),
             key: Some(vec![0xff, 0]),
             value: (offset != 2).then(|| b"text".to_vec()),
-            headers: Vec::new(),
+            headers: vec![Header::text("event_type", "view")],
             error: format!("why {offset}"),
             attempts: 3,
             failed_at_ms: 9_000,
@@ -184,6 +189,7 @@ mod tests {
         assert_eq!(ids(&config.path), ["0:2:g"]);
         let mut records = Vec::new();
         scan_embedded(&config.path, 0, i64::MAX, &mut |r| {
+            assert_eq!(r.copied_headers(), [Header::text("event_type", "view")]);
             records.push((r.key.map(<[u8]>::to_vec), r.value.map(<[u8]>::to_vec)));
         })
         .unwrap();

@@ -1,12 +1,15 @@
 //! The log as a table of the embedded file: one partition, one consumer at a time.
 
 mod consumer;
+mod headers;
 mod letters;
+mod queue;
 mod schema;
 #[cfg(test)]
 mod tests;
 
 pub use letters::{extent, letters};
+pub use queue::Queued;
 
 use super::{Consumer, DeadLetter, EventLog, KeptRecord, LogError, LogRecord, NewRecord, Stored};
 use crate::clock::now_ms;

@@ -1,9 +1,10 @@
 //! The tables of the embedded log, and every statement on them.
 
+use super::headers::{self, Encoded};
 use crate::log::dead_letter::error_text;
-use crate::log::{DeadLetter, KeptRecord, LogRecord, NewRecord};
+use crate::log::{DeadLetter, Headers, KeptRecord, LogRecord, NewRecord};
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Result, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Result, params};
 
 /// AUTOINCREMENT keeps the highest offset ever given out, so one is never given out twice, whatever was deleted.
 /// The first offset is 0. Where a record is, is decided here and not by SQLite, which would begin at 1.
@@ -34,6 +35,8 @@ CREATE TABLE IF NOT EXISTS dead_letters (
 );";
 /// Tables whose rows belonged to the one group there was, in files made before there could be others.
 const GROUPED: [&str; 2] = ["committed", "dead_letters"];
+/// Tables that hold records, which had no headers in files made before. The column stands last, in new files too.
+const WITH_HEADERS: [&str; 2] = ["records", "dead_letters"];
 
 /// Records that one trim looks at; the next one goes on.
 const TRIMMED: i64 = 10_000;
@@ -58,6 +61,11 @@ pub(super) fn create(connection: &Connection, group: &str) -> Result<()> {
             connection.execute_batch(&format!("DROP TABLE {table}_before"))?;
         }
     }
+    for table in WITH_HEADERS {
+        if !connection.column_exists(None, table, "headers")? {
+            connection.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN headers"))?;
+        }
+    }
     Ok(())
 }
 
@@ -77,10 +85,11 @@ pub(super) fn start(connection: &Connection) -> Result<i64> {
 }
 
 pub(super) fn append(connection: &Connection, now_ms: i64, records: &[NewRecord]) -> Result<()> {
-    let mut statement =
-        connection.prepare_cached("INSERT INTO records (offset, time_ms, key, value) VALUES (?1, ?2, ?3, ?4)")?;
+    let mut statement = connection
+        .prepare_cached("INSERT INTO records (offset, time_ms, key, value, headers) VALUES (?1, ?2, ?3, ?4, ?5)")?;
     for (offset, record) in (end(connection)?..).zip(records) {
-        statement.execute(params![offset, now_ms, shown(record.key.as_deref()), shown(record.value.as_deref())])?;
+        let (key, value) = (shown(record.key.as_deref()), shown(record.value.as_deref()));
+        statement.execute(params![offset, now_ms, key, value, headers::encode(&record.headers)])?;
     }
     Ok(())
 }
@@ -102,19 +111,18 @@ pub(super) fn read(
     max: usize,
     each: &mut dyn FnMut(LogRecord<'_>) -> bool,
 ) -> Result<usize> {
-    let mut statement = connection.prepare_cached(
-        "SELECT offset, time_ms, key, value FROM records WHERE offset >= ?1 AND offset < ?2 ORDER BY offset LIMIT ?3",
-    )?;
+    let mut statement = selecting(connection, "headers").or_else(|_| selecting(connection, "NULL"))?;
     let mut rows = statement.query(params![from, to, i64::try_from(max).unwrap_or(i64::MAX)])?;
     let mut count = 0;
     while let Some(row) = rows.next()? {
+        let kept = bytes(row.get_ref(4)?).map(Encoded);
         let record = LogRecord {
             partition: super::PARTITION,
             offset: row.get(0)?,
             time_ms: row.get(1)?,
             key: bytes(row.get_ref(2)?),
             value: bytes(row.get_ref(3)?),
-            headers: None,
+            headers: kept.as_ref().map(|kept| kept as &dyn Headers),
         };
         count += 1;
         if !each(record) {
@@ -122,6 +130,14 @@ pub(super) fn read(
         }
     }
     Ok(count)
+}
+
+/// A file from before there were headers has no such column until somebody has it for writing.
+fn selecting<'c>(connection: &'c Connection, headers: &str) -> Result<CachedStatement<'c>> {
+    connection.prepare_cached(&format!(
+        "SELECT offset, time_ms, key, value, {headers} FROM records WHERE offset >= ?1 AND offset < ?2 \
+         ORDER BY offset LIMIT ?3"
+    ))
 }
 
 /// The first record from an offset on, if there is one.
@@ -152,8 +168,8 @@ pub(super) fn bury(connection: &Connection, group: &str, letters: &[DeadLetter])
     let mut statement = connection.prepare_cached(
         "INSERT OR REPLACE INTO dead_letters
          (original_partition, original_offset, original_timestamp, error, attempts, failed_at, key, value,
-          consumer_group)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+          consumer_group, headers)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
     for letter in letters {
         statement.execute(params![
@@ -166,6 +182,7 @@ pub(super) fn bury(connection: &Connection, group: &str, letters: &[DeadLetter])
             letter.key,
             letter.value,
             group,
+            headers::encode(&letter.headers),
         ])?;
     }
     Ok(())
@@ -188,6 +205,11 @@ pub(super) fn commit(connection: &Connection, group: &str, offset: i64) -> Resul
     let mut statement = connection
         .prepare_cached("INSERT OR REPLACE INTO committed (partition, offset, consumer_group) VALUES (?1, ?2, ?3)")?;
     statement.execute(params![super::PARTITION, offset, group]).map(drop)
+}
+
+/// Deletes all records below an offset.
+pub(super) fn delete(connection: &Connection, below: i64) -> Result<()> {
+    connection.prepare_cached("DELETE FROM records WHERE offset < ?1")?.execute([below]).map(drop)
 }
 
 /// Deletes records from the beginning on, below `below`: those older than `oldest_ms`, and with `any_age` the others

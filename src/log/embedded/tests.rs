@@ -1,5 +1,5 @@
 use super::*;
-use crate::log::{Extent, Notice};
+use crate::log::{Extent, Header, Notice};
 use bytesize::ByteSize;
 
 struct Fixture {
@@ -307,7 +307,7 @@ async fn each_group_reads_the_whole_log_and_the_slowest_keeps_it() {
 }
 
 #[tokio::test]
-async fn a_file_from_before_there_were_groups_keeps_what_was_committed() {
+async fn a_file_from_before_there_were_groups_and_headers_keeps_what_it_has() {
     let fixture = Fixture::new();
     let file = EmbeddedFile::open(&fixture.config, false).unwrap();
     let before = "CREATE TABLE committed (partition INTEGER PRIMARY KEY, offset INTEGER NOT NULL);
@@ -318,8 +318,21 @@ async fn a_file_from_before_there_were_groups_keeps_what_was_committed() {
         INSERT INTO dead_letters VALUES (0, 7, NULL, 'no JSON', 1, 12, NULL, 'x');";
     file.write(|connection| connection.execute_batch(before)).await.unwrap();
     drop(file);
-    for _ in 0..2 {
+    let records =
+        "CREATE TABLE records (offset INTEGER PRIMARY KEY AUTOINCREMENT, time_ms INTEGER NOT NULL, key, value);
+        INSERT INTO records VALUES (0, 1, 'k', 'v');";
+    rusqlite::Connection::open(&fixture.config.path).unwrap().execute_batch(records).unwrap();
+    let without = |record: LogRecord<'_>| assert_eq!((record.copied_headers(), record.key), (vec![], Some(&b"k"[..])));
+    scan(&fixture.config.path, 0, 1, &mut |record| without(record)).unwrap();
+    for n in 0..2 {
         let log = fixture.open().await;
+        let header = Header::text("event_type", "view");
+        log.append(vec![NewRecord { key: None, value: None, headers: vec![header.clone()] }]).await.unwrap();
+        scan(&fixture.config.path, 0, 1, &mut |record| without(record)).unwrap();
+        scan(&fixture.config.path, n + 1, n + 2, &mut |record| {
+            assert_eq!(record.copied_headers(), std::slice::from_ref(&header));
+        })
+        .unwrap();
         let committed = log.inner.file.write(|c| schema::committed(c, "counting")).await.unwrap();
         assert_eq!(committed, Some(42));
         let query = "SELECT original_offset, consumer_group FROM dead_letters";

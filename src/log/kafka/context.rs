@@ -4,6 +4,7 @@ use crate::log::KafkaConfig;
 use crate::telemetry::Metrics;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -79,6 +80,41 @@ impl Complaints {
     }
 }
 
+/// Whether a cluster can be reached, from what is heard of it: lost by the client's word that all brokers are down, found
+/// again by an answer to what was asked after that.
+#[derive(Debug)]
+pub(super) struct Reach {
+    /// How often it was lost. At the beginning it is, until it is found.
+    lost: AtomicU64,
+    /// Which of these losses an answer has ended.
+    ended: AtomicU64,
+}
+
+impl Reach {
+    pub(super) fn new() -> Reach {
+        Reach { lost: AtomicU64::new(1), ended: AtomicU64::new(0) }
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire) > self.ended.load(Ordering::Acquire)
+    }
+
+    pub(super) fn lost(&self) {
+        self.lost.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// To be taken before asking, and handed to `found` once there is an answer: what was lost meanwhile stays lost.
+    pub(super) fn times_lost(&self) -> u64 {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    pub(super) fn found(&self, times_lost: u64) {
+        if self.ended.load(Ordering::Acquire) < times_lost {
+            self.ended.fetch_max(times_lost, Ordering::AcqRel);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +128,20 @@ mod tests {
         assert_eq!(settings.get("linger.ms"), Some("7"));
         assert_eq!(settings.get("acks"), Some("all"));
         assert_eq!(settings.get("bootstrap.servers"), Some("localhost:9092"));
+    }
+
+    #[test]
+    fn an_answer_from_before_the_loss_does_not_end_it() {
+        let reach = Reach::new();
+        assert!(reach.is_lost(), "nothing was heard yet");
+        reach.found(reach.times_lost());
+        assert!(!reach.is_lost());
+        let asked = reach.times_lost();
+        reach.lost();
+        reach.found(asked);
+        assert!(reach.is_lost());
+        reach.found(reach.times_lost());
+        assert!(!reach.is_lost());
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub use letters::{delete_below, letters};
 pub use scan::scan;
 
 use super::dead_letter::{self, Cut, KEEP, Origin};
-use super::{Consumer, DeadLetter, EventLog, KafkaConfig, KeptRecord, LogError, NewRecord, Stored};
+use super::{Consumer, DeadLetter, EventLog, KafkaConfig, KeptRecord, LogError, NewRecord, Stored, Unstored};
 use crate::telemetry::Metrics;
 use async_trait::async_trait;
 use consumer::KafkaConsumer;
@@ -29,6 +29,9 @@ use std::time::{Duration, Instant};
 
 /// Largest record that the client hands to the broker, who then decides. librdkafka's own limit is 1,000,000 bytes.
 const DEAD_LETTER_BYTES: &str = "100000000";
+
+/// How long an append in order waits for a Kafka that is away before it begins anew.
+const PATIENT_MS: &str = "300000";
 
 /// Appends to a topic, makes members of the consumer group. Works, and says so, while Kafka is away.
 pub struct KafkaLog {
@@ -47,9 +50,29 @@ impl KafkaLog {
     /// # Errors
     /// When the configuration cannot work.
     pub fn connect(config: &KafkaConfig, metrics: Arc<Metrics>) -> Result<KafkaLog, LogError> {
+        KafkaLog::connect_with(config, metrics, &[])
+    }
+
+    /// The same for one caller who appends a batch, waits, and appends the next, and what fails again: the first record
+    /// of a partition that fails ends the append, and nothing that came behind it for that partition is stored. So
+    /// whoever repeats what [`EventLog::try_append`] names keeps the order. It is patient with a Kafka that
+    /// is away, and leaves it to the broker what is too large.
+    ///
+    /// # Errors
+    /// When the configuration cannot work.
+    pub fn connect_in_order(config: &KafkaConfig, metrics: Arc<Metrics>) -> Result<KafkaLog, LogError> {
+        let ours = [
+            ("enable.gapless.guarantee", "true"),
+            ("message.timeout.ms", PATIENT_MS),
+            ("message.max.bytes", DEAD_LETTER_BYTES),
+        ];
+        KafkaLog::connect_with(config, metrics, &ours)
+    }
+
+    fn connect_with(config: &KafkaConfig, metrics: Arc<Metrics>, ours: &[(&str, &str)]) -> Result<KafkaLog, LogError> {
         config.validate()?;
         let complaints = Arc::new(Complaints::new(metrics.clone()));
-        let events = Producer::new(config.topic.clone(), producing(config, &[]), complaints.clone())?;
+        let events = Producer::new(config.topic.clone(), producing(config, ours), complaints.clone())?;
         let dead = producing(config, &[("message.max.bytes", DEAD_LETTER_BYTES)]);
         let dead = Producer::new(config.dead_letter_topic(), dead, complaints)?;
         Ok(KafkaLog {
@@ -71,8 +94,11 @@ impl KafkaLog {
     /// Asks for the number of partitions of the topic, or of another one; `None` when it is missing.
     async fn look(&self, topic: &str) -> Result<Option<i32>, LogError> {
         let (client, brokers, topic) = (self.events.client(), self.config.brokers.clone(), topic.to_owned());
+        let times_lost = self.events.reach().times_lost();
         let asked = tokio::task::spawn_blocking(move || topics::partitions(client.client(), &brokers, &topic));
-        asked.await.map_err(|e| LogError::Client(e.to_string()))?
+        let answer = asked.await.map_err(|e| LogError::Client(e.to_string()))??;
+        self.events.reach().found(times_lost);
+        Ok(answer)
     }
 
     async fn make(&self, topic: &str, dead_letters: bool) -> Result<(), LogError> {
@@ -88,7 +114,7 @@ impl KafkaLog {
             let cut = Cut::to(letter, *keep);
             let headers = producer::headers(&dead_letter::headers(letter, origin, &cut));
             let record = Outgoing { key: cut.key, value: cut.value, headers };
-            refused = self.dead.send(std::iter::once(record)).await;
+            refused = self.dead.send(std::iter::once(record)).await.map_err(|unstored| unstored.error);
             if !matches!(refused, Err(LogError::TooLarge)) {
                 break;
             }
@@ -133,6 +159,10 @@ impl EventLog for KafkaLog {
     }
 
     async fn append(&self, records: Vec<NewRecord>) -> Result<(), LogError> {
+        self.try_append(&records).await.map_err(|unstored| unstored.error)
+    }
+
+    async fn try_append(&self, records: &[NewRecord]) -> Result<(), Unstored> {
         let begun = Instant::now();
         let outgoing = records.iter().map(|record| Outgoing {
             key: record.key.as_deref(),
@@ -142,6 +172,10 @@ impl EventLog for KafkaLog {
         self.events.send(outgoing).await?;
         self.metrics.log_append_seconds.observe(begun.elapsed().as_secs_f64());
         Ok(())
+    }
+
+    fn is_away(&self) -> bool {
+        self.events.reach().is_lost()
     }
 
     fn stored(&self) -> Stored {

@@ -1,14 +1,14 @@
 //! A producer whose callers wait for all their records together.
 
-use super::context::Complaints;
-use crate::log::LogError;
+use super::context::{Complaints, Reach};
+use crate::log::{LogError, Unstored};
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -33,22 +33,46 @@ pub(super) fn headers(headers: &[crate::log::Header]) -> OwnedHeaders {
 /// What the records of one call have in common: how many are on their way, and what went wrong.
 pub(super) struct Delivery {
     left: AtomicUsize,
-    failure: Mutex<Option<RDKafkaErrorCode>>,
+    failure: Mutex<Failure>,
     done: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+/// What went wrong: the first reason, and the places of the records that it or another one befell.
+#[derive(Debug, Default)]
+struct Failure {
+    reason: Option<RDKafkaErrorCode>,
+    places: Vec<usize>,
+}
+
+impl Failure {
+    /// That one is too large is the reason whatever came first: where the order has to be kept, it fails all behind it.
+    fn note(&mut self, reason: RDKafkaErrorCode, places: impl IntoIterator<Item = usize>) {
+        if self.reason.is_none() || reason == RDKafkaErrorCode::MessageSizeTooLarge {
+            self.reason = Some(reason);
+        }
+        self.places.extend(places);
+    }
+}
+
+/// A record's share of a delivery: it comes back with the report.
+pub(super) struct Share {
+    delivery: Arc<Delivery>,
+    place: usize,
 }
 
 impl Delivery {
     /// One is left from the beginning: the caller itself, who is done once everything is handed over.
     fn new() -> (Arc<Delivery>, oneshot::Receiver<()>) {
         let (done, all_done) = oneshot::channel();
-        let (failure, done) = (Mutex::new(None), Mutex::new(Some(done)));
+        let (failure, done) = (Mutex::default(), Mutex::new(Some(done)));
         (Arc::new(Delivery { left: AtomicUsize::new(1), failure, done }), all_done)
     }
 
-    fn one_done(&self, failure: Option<RDKafkaErrorCode>) {
-        if let Some(code) = failure {
-            self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(code);
-        }
+    fn failure(&self) -> MutexGuard<'_, Failure> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn one_done(&self) {
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1
             && let Some(done) = self.done.lock().unwrap_or_else(PoisonError::into_inner).take()
         {
@@ -59,24 +83,33 @@ impl Delivery {
 }
 
 /// Receives delivery reports, on the producer's own thread.
-pub(super) struct Context(Arc<Complaints>);
+pub(super) struct Context {
+    complaints: Arc<Complaints>,
+    reach: Arc<Reach>,
+}
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        self.0.line(level, facility, text);
+        self.complaints.line(level, facility, text);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.0.error(&error, reason);
+        if code(&error) == RDKafkaErrorCode::AllBrokersDown {
+            self.reach.lost();
+        }
+        self.complaints.error(&error, reason);
     }
 }
 
 impl ProducerContext for Context {
-    type DeliveryOpaque = Arc<Delivery>;
+    type DeliveryOpaque = Box<Share>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, delivery: Arc<Delivery>) {
-        let failure = result.as_ref().err().map(|(error, _)| code(error));
-        delivery.one_done(failure);
+    fn delivery(&self, result: &DeliveryResult<'_>, share: Box<Share>) {
+        match result {
+            Ok(_) => self.reach.found(self.reach.times_lost()),
+            Err((error, _)) => share.delivery.failure().note(code(error), [share.place]),
+        }
+        share.delivery.one_done();
     }
 }
 
@@ -91,6 +124,7 @@ pub(super) struct Producer {
     topic: String,
     settings: ClientConfig,
     complaints: Arc<Complaints>,
+    reach: Arc<Reach>,
     client: RwLock<Arc<Client>>,
 }
 
@@ -100,8 +134,14 @@ impl Producer {
         settings: ClientConfig,
         complaints: Arc<Complaints>,
     ) -> Result<Producer, LogError> {
-        let client = RwLock::new(build(&settings, &complaints)?);
-        Ok(Producer { topic, settings, complaints, client })
+        let reach = Arc::new(Reach::new());
+        let client = RwLock::new(build(&settings, &complaints, &reach)?);
+        Ok(Producer { topic, settings, complaints, reach, client })
+    }
+
+    /// Whether its cluster can be reached, as far as is known.
+    pub(super) fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     /// The client of the moment: for questions about topics.
@@ -110,29 +150,30 @@ impl Producer {
     }
 
     /// Hands all records over and waits until each is acknowledged or has failed.
-    pub(super) async fn send(&self, records: impl ExactSizeIterator<Item = Outgoing<'_>>) -> Result<(), LogError> {
-        let client = self.client();
+    pub(super) async fn send(&self, records: impl ExactSizeIterator<Item = Outgoing<'_>>) -> Result<(), Unstored> {
+        let (client, all) = (self.client(), records.len());
         let (delivery, all_done) = Delivery::new();
-        let mut refused = None;
-        for record in records {
-            if let Err(code) = self.hand_over(&client, record, &delivery).await {
-                refused = Some(code);
+        for (place, record) in records.enumerate() {
+            if let Err(code) = self.hand_over(&client, record, &delivery, place).await {
+                delivery.failure().note(code, place..all);
                 break;
             }
         }
-        delivery.one_done(refused);
+        delivery.one_done();
         // The sender cannot be lost: each record's share of `delivery` comes back, if only when the client is dropped.
         let _ = all_done.await;
-        let failure = *delivery.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(code) = failure else { return Ok(()) };
+        let Failure { reason, mut places } = std::mem::take(&mut *delivery.failure());
+        let Some(code) = reason else { return Ok(()) };
         if let Some((fatal, reason)) = client.client().fatal_error() {
             self.replace(client, fatal, &reason);
         }
-        Err(match code {
+        let error = match code {
             RDKafkaErrorCode::MessageSizeTooLarge => LogError::TooLarge,
             RDKafkaErrorCode::QueueFull => LogError::Busy,
             code => LogError::NotAcknowledged(code.to_string()),
-        })
+        };
+        places.sort_unstable();
+        Err(Unstored { error, places })
     }
 
     async fn hand_over(
@@ -140,9 +181,11 @@ impl Producer {
         client: &Client,
         record: Outgoing<'_>,
         delivery: &Arc<Delivery>,
+        place: usize,
     ) -> Result<(), RDKafkaErrorCode> {
         let begun = Instant::now();
-        let mut outgoing = BaseRecord::<[u8], [u8], _>::with_opaque_to(&self.topic, delivery.clone());
+        let share = Box::new(Share { delivery: delivery.clone(), place });
+        let mut outgoing = BaseRecord::<[u8], [u8], _>::with_opaque_to(&self.topic, share);
         outgoing.key = record.key;
         outgoing.payload = record.value;
         outgoing.headers = Some(record.headers);
@@ -167,7 +210,7 @@ impl Producer {
             return;
         }
         tracing::error!(topic = self.topic, error = %fatal, reason, "the Kafka producer failed; a new one takes over");
-        match build(&self.settings, &self.complaints) {
+        match build(&self.settings, &self.complaints, &self.reach) {
             Ok(client) => {
                 let old = std::mem::replace(&mut *current, client);
                 drop(current);
@@ -186,8 +229,8 @@ impl Producer {
     }
 }
 
-fn build(settings: &ClientConfig, complaints: &Arc<Complaints>) -> Result<Arc<Client>, LogError> {
-    let client = settings.create_with_context(Context(complaints.clone()));
+fn build(settings: &ClientConfig, complaints: &Arc<Complaints>, reach: &Arc<Reach>) -> Result<Arc<Client>, LogError> {
+    let client = settings.create_with_context(Context { complaints: complaints.clone(), reach: reach.clone() });
     client.map(Arc::new).map_err(|e| LogError::Client(e.to_string()))
 }
 
@@ -196,14 +239,24 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_caller_waits_for_the_last_record_and_learns_the_first_failure() {
+    async fn the_caller_waits_for_the_last_record() {
         let (delivery, mut all_done) = Delivery::new();
         delivery.left.fetch_add(2, Ordering::AcqRel);
-        delivery.one_done(None);
-        delivery.one_done(Some(RDKafkaErrorCode::MessageTimedOut));
+        delivery.one_done();
+        delivery.one_done();
         assert!(all_done.try_recv().is_err());
-        delivery.one_done(Some(RDKafkaErrorCode::QueueFull));
+        delivery.one_done();
         all_done.await.unwrap();
-        assert_eq!(*delivery.failure.lock().unwrap(), Some(RDKafkaErrorCode::MessageTimedOut));
+    }
+
+    #[test]
+    fn the_first_reason_stands_unless_a_record_is_too_large() {
+        let mut failure = Failure::default();
+        failure.note(RDKafkaErrorCode::MessageTimedOut, [4]);
+        failure.note(RDKafkaErrorCode::QueueFull, 7..9);
+        assert_eq!((failure.reason, &*failure.places), (Some(RDKafkaErrorCode::MessageTimedOut), &[4, 7, 8][..]));
+        failure.note(RDKafkaErrorCode::MessageSizeTooLarge, [1]);
+        failure.note(RDKafkaErrorCode::Fatal, [2]);
+        assert_eq!(failure.reason, Some(RDKafkaErrorCode::MessageSizeTooLarge));
     }
 }

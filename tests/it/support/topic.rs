@@ -159,7 +159,7 @@ pub(super) fn positions(client: &ClientConfig, topic: &str, group: &str) -> Kafk
     (0..metadata.topics()[0].partitions().len()).for_each(|partition| _ = all.add_partition(topic, partition as i32));
     let committed = consumer.committed_offsets(all, DEADLINE)?;
     let mut elements = committed.elements();
-    elements.sort_by_key(|element| element.partition());
+    elements.sort_by_key(rdkafka::topic_partition_list::TopicPartitionListElem::partition);
     let position = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
         let (_, end) = consumer.fetch_watermarks(topic, element.partition(), DEADLINE)?;
         Ok((if let Offset::Offset(offset) = element.offset() { Some(offset) } else { None }, end))
