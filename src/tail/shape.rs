@@ -271,7 +271,7 @@ mod tests {
             let shown = shown(json);
             assert_eq!((&shown["fields"], &shown["event_type"]), (&fields, &event_type), "{json}");
         }
-        assert_eq!(Shape::of(b"{\"type\":\"a\",\"x\":\"\xff\",\"y\":1}").fields, ["type", "x"]);
+        assert_eq!(Shape::of(b"{\"type\":\"a\",\"x\":\"\xff\",\"y\":1}").fields, ["type", "x", "y"]);
     }
 
     #[test]
