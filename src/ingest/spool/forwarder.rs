@@ -4,7 +4,7 @@ use super::Spool;
 use super::ladder::Look;
 use super::parcel::Parcel;
 use crate::clock::now_ms;
-use crate::log::{DeadLetter, LogError, NewRecord, Queued};
+use crate::log::{self, DeadLetter, LogError, NewRecord, Queued};
 use crate::retry::Backoff;
 use crate::shutdown::Shutdown;
 use std::sync::atomic::Ordering;
@@ -171,19 +171,13 @@ impl Spool {
             attempts: 1,
             failed_at_ms: now_ms(),
         };
-        let mut failures = 0;
-        while let Err(error) = self.logs.forward.dead_letters(std::slice::from_ref(&letter)).await {
-            failures += 1;
-            self.held_up("a dead letter of the spool was not stored", &error, failures);
-            tokio::time::sleep(Backoff::AWAY.after(failures)).await;
-        }
+        let (bytes, cause) = (letter.bytes(), letter.error.clone());
+        let failed = |failures, error: &LogError| {
+            self.held_up("a dead letter of the spool was not stored", error, failures);
+        };
+        log::bury(&*self.logs.forward, &[letter], failed).await;
         self.metrics.spool_dead_letters_total.inc();
-        let bytes = letter.bytes();
-        tracing::error!(
-            bytes,
-            error = letter.error,
-            "an event of the spool is too large for Kafka: kept as a dead letter"
-        );
+        tracing::error!(bytes, error = cause, "an event of the spool is too large for Kafka: kept as a dead letter");
     }
 
     /// The forwarder does not get on: new events need not wait for it. It goes on trying, but says so ever less often.
