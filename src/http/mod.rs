@@ -14,6 +14,7 @@ mod server;
 
 pub use body::Body;
 pub use origin::is_origin;
+pub use per_address::network;
 pub use receive::{Unreceived, discard, receive};
 pub use respond::{error, json, text};
 pub use secret::same_secret;

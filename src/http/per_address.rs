@@ -42,8 +42,8 @@ impl PerAddress {
     }
 }
 
-/// An IPv6 network as a whole, for one client has all of its addresses.
-fn network(peer: IpAddr) -> IpAddr {
+/// What addresses are told apart by: an IPv6 network as a whole, for one client has all of its addresses.
+pub fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(peer) => IpAddr::V4(peer),
         IpAddr::V6(peer) => IpAddr::V6(Ipv6Addr::from_bits(peer.to_bits() >> 64 << 64)),

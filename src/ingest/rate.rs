@@ -1,5 +1,6 @@
 //! How often somebody may ask.
 
+use crate::http::network;
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DashMapStateStore;
@@ -55,7 +56,7 @@ enum Place {
 
 impl Place {
     fn of(address: IpAddr) -> Place {
-        match address.to_canonical() {
+        match network(address) {
             IpAddr::V4(address) => Place::V4(address.to_bits()),
             IpAddr::V6(address) => Place::V6((address.to_bits() >> 64) as u64),
         }

@@ -1,5 +1,6 @@
+use crate::http::network;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Wrong tokens of an address that are answered as such.
 const BURST: i64 = 20;
@@ -29,12 +30,9 @@ impl WrongTokens {
         Ok(())
     }
 
-    /// Where an address is noted: an IPv6 network as a whole, for one machine has all of its addresses.
+    /// Where an address is noted.
     fn place(&self, peer: IpAddr) -> IpAddr {
-        let place = match peer.to_canonical() {
-            IpAddr::V4(peer) => IpAddr::V4(peer),
-            IpAddr::V6(peer) => IpAddr::V6(Ipv6Addr::from_bits(peer.to_bits() >> 64 << 64)),
-        };
+        let place = network(peer);
         let known = self.0.len() < MOST || self.0.contains_key(&place);
         if known { place } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) }
     }
@@ -43,6 +41,7 @@ impl WrongTokens {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv6Addr;
 
     fn peer(n: u32) -> IpAddr {
         IpAddr::V4(Ipv4Addr::from_bits(n))
