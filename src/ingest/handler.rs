@@ -139,17 +139,18 @@ impl Ingest {
         if let Some(encoding) = asked.encoding {
             body = encoding.inflate(&body, limits.max_inflated.0, |bytes| held.take(bytes)).await?;
         }
+        let received_ms = now_ms();
         if asked.dry_run {
-            return self.rehearse(body, asked).await;
+            return self.rehearse(body, asked, received_ms).await;
         }
-        let batch = self.read(body, asked).await?;
-        self.store(batch, trace).await
+        let batch = self.read(body, asked, received_ms).await?;
+        self.store(batch, received_ms, trace).await
     }
 
     /// Reads a body, and counts what is wrong in it.
-    async fn read(&self, body: Bytes, asked: Asked) -> Result<Batch, Reject> {
-        let (now_ms, trace) = (now_ms(), asked.trace);
-        let read = self.apart(body.len(), move |intake| intake.body(&body, &asked, now_ms)).await;
+    async fn read(&self, body: Bytes, asked: Asked, received_ms: i64) -> Result<Batch, Reject> {
+        let trace = asked.trace;
+        let read = self.apart(body.len(), move |intake| intake.body(&body, &asked, received_ms)).await;
         let faults = match &read {
             Ok(batch) => &batch.faults[..],
             Err(Reject::NothingAccepted(faults)) => faults,
@@ -167,11 +168,10 @@ impl Ingest {
     }
 
     /// Answers what would become of the events, and leaves no trace of them.
-    async fn rehearse(&self, body: Bytes, asked: Asked) -> Result<Response<Body>, Reject> {
-        let now_ms = now_ms();
+    async fn rehearse(&self, body: Bytes, asked: Asked, received_ms: i64) -> Result<Response<Body>, Reject> {
         let work = move |intake: &Intake| {
-            let batch = intake.body(&body, &asked, now_ms)?;
-            Ok(http::json(StatusCode::OK, &intake.rehearse(batch, now_ms)))
+            let batch = intake.body(&body, &asked, received_ms)?;
+            Ok(http::json(StatusCode::OK, &intake.rehearse(batch, received_ms)))
         };
         // An event takes ten times as long as one that is only read.
         self.apart(usize::MAX, work).await
@@ -190,9 +190,14 @@ impl Ingest {
         }
     }
 
-    async fn store(&self, batch: Batch, trace: Option<TraceParent>) -> Result<Response<Body>, Reject> {
+    async fn store(
+        &self,
+        batch: Batch,
+        received_ms: i64,
+        trace: Option<TraceParent>,
+    ) -> Result<Response<Body>, Reject> {
         let Batch { records, event_ids, faults } = batch;
-        let sample = news::sample(&self.intake.tail, &records, now_ms());
+        let sample = news::sample(&self.intake.tail, &records, received_ms);
         fail::fail_point!("append", |_| std::process::abort());
         let stored = timeout(self.append_timeout, self.keep(records)).await;
         let stored = stored.unwrap_or(Err(NotStored::Unanswered));
