@@ -95,70 +95,10 @@ impl<'de> Visitor<'de> for Fields<'_> {
                 "id" => *id = map.next_value::<Seen>()?.text,
                 "message_id" => *message_id = map.next_value::<Seen>()?.text,
                 "event_version" => shape.event_version = map.next_value::<Seen>()?.natural,
-                "payload" | "properties" => map.next_value_seed(Payload(shape))?,
+                "payload" | "properties" => drop(map.next_value_seed(Look(Some(&mut *shape)))?),
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        Ok(())
-    }
-}
-
-/// Notes the names of an object's fields; of anything else, nothing.
-struct Payload<'s>(&'s mut Shape);
-
-impl<'de> DeserializeSeed<'de> for Payload<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Payload<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key::<String>()? {
-            let seen = map.next_value::<Seen>()?;
-            if self.0.payload.len() < NAMES {
-                self.0.payload.insert(cut(&name, NAME), seen.kind);
-            } else {
-                self.0.cut = true;
-            }
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
         Ok(())
     }
 }
@@ -178,13 +118,22 @@ impl Seen {
 
 impl<'de> Deserialize<'de> for Seen {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Seen, D::Error> {
-        from.deserialize_any(Look)
+        Look(None).deserialize(from)
     }
 }
 
-struct Look;
+/// Looks at a value, and notes the fields of an object where somebody wants them.
+struct Look<'s>(Option<&'s mut Shape>);
 
-impl<'de> Visitor<'de> for Look {
+impl<'de> DeserializeSeed<'de> for Look<'_> {
+    type Value = Seen;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Seen, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Look<'_> {
     type Value = Seen;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -225,8 +174,20 @@ impl<'de> Visitor<'de> for Look {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Seen, A::Error> {
         let mut fields = 0_usize;
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+        let Some(shape) = self.0 else {
+            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+                fields += 1;
+            }
+            return Ok(Seen::only(format!("object({fields})")));
+        };
+        while let Some(name) = map.next_key::<String>()? {
+            let seen = map.next_value::<Seen>()?;
             fields += 1;
+            if shape.payload.len() < NAMES {
+                shape.payload.insert(cut(&name, NAME), seen.kind);
+            } else {
+                shape.cut = true;
+            }
         }
         Ok(Seen::only(format!("object({fields})")))
     }
