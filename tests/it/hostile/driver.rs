@@ -1,5 +1,6 @@
 //! Does what a case says over a socket of its own, and compares what comes back.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,6 +29,20 @@ struct Reply {
     status: u16,
     text: String,
     body: String,
+}
+
+/// Asks, and reads one whole answer: its status.
+pub(super) async fn ask(stream: &mut TcpStream, request: &[u8]) -> std::io::Result<u16> {
+    stream.write_all(request).await?;
+    let mut bytes = Vec::new();
+    loop {
+        if let [reply] = &replies(&bytes)[..] {
+            return Ok(reply.status);
+        }
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+    }
 }
 
 /// Runs a case. `probe` is the id of the event that shows that the connection goes on.
