@@ -7,13 +7,11 @@
 mod shared;
 
 use bytesize::ByteSize;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
-use shared::{PARTITIONS, cpu_s, event, median, number};
+use shared::{PARTITIONS, cpu_s, create, event, median, number};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
+use streamgauge::clock::now_ms;
 use streamgauge::embedded::{Config, EmbeddedFile};
 use streamgauge::ingest::{Spool, SpoolConfig, SpoolLogs};
 use streamgauge::log::{About, EmbeddedLog, EventLog, KafkaConfig, KafkaLog, NewRecord};
@@ -49,21 +47,12 @@ fn main() {
     println!("the same per CPU-second of this process, broker apart: {:.0} events", median(per_cpu));
 }
 
-async fn create(brokers: &str, topic: &str) {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
-    let new =
-        NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1)).set("message.timestamp.type", "LogAppendTime");
-    admin.create_topics([&new], &AdminOptions::new()).await.unwrap();
-}
-
-#[expect(clippy::disallowed_methods, reason = "events of now")]
 async fn fill(path: &Path, topic: &str, events: u64) -> Duration {
     let config = Config { path: path.into(), max_bytes: ByteSize::gib(100), ..Config::default() };
     let file = EmbeddedFile::open(&config, false).unwrap();
     let metrics = Arc::new(Metrics::new().unwrap());
     let queue = EmbeddedLog::open(file.clone(), &config, (topic, GROUP), metrics).await.unwrap();
-    let first_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let first_ms = now_ms();
     let begun = Instant::now();
     for request in 0..events.div_ceil(REQUEST) {
         let records = (request * REQUEST..((request + 1) * REQUEST).min(events)).map(|i| {

@@ -9,7 +9,8 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedPr
 use rdkafka::{Offset, TopicPartitionList};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+use streamgauge::clock::now_ms;
 
 pub(crate) const PARTITIONS: i32 = 4;
 
@@ -42,7 +43,7 @@ pub(crate) fn row(name: &str, events: u64, runs: &[Figures]) {
 }
 
 /// The i-th event: skewed pages, 50,000 sessions, about 300 bytes, 20 events a millisecond.
-pub(crate) fn event(i: u64, first_ms: u128) -> (String, String) {
+pub(crate) fn event(i: u64, first_ms: i64) -> (String, String) {
     let mut x = i.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     x ^= x >> 27;
@@ -50,20 +51,25 @@ pub(crate) fn event(i: u64, first_ms: u128) -> (String, String) {
     let session = format!("sess-{:08}", x % 50_000);
     let json = format!(
         r#"{{"event_type":"page_view","event_id":"bench-{i:026}","event_version":1,"timestamp":{},"user_id":"user-{:07}","session_id":"{session}","payload":{{"path":"/products/item-{page:05}","referrer":"https://www.example.com/search?q=shoes","lang":"en-GB","title":"Product page number {page}"}}}}"#,
-        first_ms + u128::from(i / 20),
+        first_ms + (i / 20) as i64,
         x % 20_000,
     );
     (session, json)
 }
 
-#[expect(clippy::disallowed_methods, reason = "events of now, so that their windows are still kept")]
-pub(crate) fn produce(brokers: &str, topic: &str, events: u64) {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+/// Makes the topic of a benchmark.
+pub(crate) async fn create(brokers: &str, topic: &str) {
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
     let new =
         NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1)).set("message.timestamp.type", "LogAppendTime");
-    runtime.block_on(admin.create_topics(&[new], &AdminOptions::new())).unwrap();
+    admin.create_topics([&new], &AdminOptions::new()).await.unwrap();
+}
+
+/// Fills a topic with events of now, so that their windows are still kept.
+pub(crate) fn produce(brokers: &str, topic: &str, events: u64) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(create(brokers, topic));
     let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("linger.ms", "20")
@@ -71,8 +77,7 @@ pub(crate) fn produce(brokers: &str, topic: &str, events: u64) {
         .set("partitioner", "murmur2_random")
         .create()
         .unwrap();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let first_ms = now.as_millis() - u128::from(events / 20);
+    let first_ms = now_ms() - (events / 20) as i64;
     for i in 0..events {
         let (key, value) = event(i, first_ms);
         let mut record = BaseRecord::to(topic).key(&key).payload(&value);

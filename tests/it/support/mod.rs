@@ -26,7 +26,7 @@ pub(crate) mod wire;
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
 
@@ -35,6 +35,7 @@ pub(crate) use ports::free_ports;
 pub(crate) use redis::Redis;
 pub(crate) use redis_cluster::RedisCluster;
 pub(crate) use settings::Settings;
+pub(crate) use streamgauge::clock::now_ms;
 
 const POLL: Duration = Duration::from_millis(20);
 
@@ -54,14 +55,6 @@ pub(crate) async fn redis() -> &'static Redis {
 pub(crate) fn unique(name: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// The time, in ms.
-pub(crate) fn now_ms() -> i64 {
-    #[expect(clippy::disallowed_methods, reason = "a client knows the time, and so does a test that is one")]
-    let now = SystemTime::now();
-    let since = now.duration_since(UNIX_EPOCH).expect("a time after 1970");
-    i64::try_from(since.as_millis()).expect("a time before the end of all i64")
 }
 
 /// Asks again and again until `probe` has an answer, and fails with its last complaint at the deadline.
