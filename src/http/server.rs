@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 
 /// Bytes that are read from a connection before its handler asks for them. Together with the number of connections
 /// it bounds the memory that clients can take without being served.
@@ -103,13 +104,18 @@ impl Server {
         let refused = self.metrics.connections_refused_total.with_label_values(&[self.name]);
         let mut per_address = PerAddress::new(self.limits.max_connections_per_address);
         let mut begun = pin!(shutdown.begun());
+        let mut not_before = Instant::now();
         loop {
             tokio::select! {
                 () = &mut begun => break,
                 Some(ended) = connections.join_next_with_id() => {
                     per_address.closed(ended.map_or_else(|failed| failed.id(), |(id, ())| id));
                 }
-                (stream, peer) = self.accept() => {
+                accepted = self.accept(not_before) => {
+                    let Some((stream, peer)) = accepted else {
+                        not_before = Instant::now() + ACCEPT_BACKOFF;
+                        continue;
+                    };
                     if connections.len() >= self.limits.max_connections || !per_address.has_room(peer.ip()) {
                         refused.inc();
                     } else {
@@ -124,15 +130,18 @@ impl Server {
         while connections.join_next().await.is_some() {}
     }
 
-    async fn accept(&self) -> (TcpStream, SocketAddr) {
+    /// The next connection, or nothing when the system gives none: then it is asked again a little later. It is cancelled
+    /// whenever a connection ends, so it is told since when it waits.
+    async fn accept(&self, not_before: Instant) -> Option<(TcpStream, SocketAddr)> {
+        sleep_until(not_before).await;
         loop {
             match self.listener.accept().await {
-                Ok(accepted) => return accepted,
+                Ok(accepted) => return Some(accepted),
                 // The client was gone before it was accepted; the next one may be fine.
                 Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(e) => {
                     tracing::warn!(listener = self.name, error = %e, "cannot accept connections, trying again");
-                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+                    return None;
                 }
             }
         }

@@ -2,6 +2,7 @@
 //! It changes nothing, and no step can keep it waiting.
 
 mod kafka;
+mod spool;
 mod store;
 mod topic;
 
@@ -62,6 +63,7 @@ pub(super) async fn check(file: &ConfigFile) -> anyhow::Result<ExitCode> {
         log::Kind::Embedded => findings.right(format!("log: embedded, in {}", config.embedded.path.display())),
     }
     store::check(&config, &mut findings).await;
+    config.ingest.spool.path.iter().for_each(|path| spool::check(path, &mut findings));
     Ok(findings.conclude())
 }
 
