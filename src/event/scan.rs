@@ -4,7 +4,6 @@
 //! and words count; so what must hold here is that it accepts nothing that the parser refuses, and reads it the same.
 
 use super::sent::{Field, Sent, Value};
-use memchr::memchr;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -34,13 +33,12 @@ impl<'a> From<&'a RawValue> for RawJson<'a> {
     }
 }
 
-/// The top-level fields of an event whose text has neither a backslash nor a control character; `None` when it is for the
-/// parser to say what it is.
-pub(super) fn read(plain: &str) -> Option<Sent<'_>> {
+/// Reads the top-level fields of an event whose text has neither a backslash nor a control character; `None` when it is for
+/// the parser to say what it is.
+pub(super) fn read<'a>(plain: &'a str, sent: &mut Sent<'a>) -> Option<()> {
     let mut scan = Scanner { text: plain, at: 0 };
-    let mut sent = Sent::default();
     scan.blanks();
-    scan.object(&mut |scan, name| {
+    scan.object(|scan, name| {
         match Field::named(name) {
             None => sent.extra.push((Cow::Borrowed(name), scan.value()?)),
             Some(field) => sent.put(field, if field.is_object() { scan.raw()? } else { scan.scalar()? })?,
@@ -48,7 +46,7 @@ pub(super) fn read(plain: &str) -> Option<Sent<'_>> {
         Some(())
     })?;
     scan.blanks();
-    (scan.at == plain.len()).then_some(sent)
+    (scan.at == plain.len()).then_some(())
 }
 
 /// The member of that name, the last one if there are several; `Err` when this is for the parser.
@@ -58,7 +56,7 @@ pub(super) fn member<'a>(object: RawJson<'a>, name: &str) -> Result<Option<RawJs
     }
     let mut found = None;
     let mut scan = Scanner { text: object.text, at: 0 };
-    let scanned = scan.object(&mut |scan, other| {
+    let scanned = scan.object(|scan, other| {
         let value = scan.value()?;
         if other == name {
             found = Some(value);
@@ -90,7 +88,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// An object: `member` takes each value, which may have blanks before it.
-    fn object(&mut self, member: &mut dyn FnMut(&mut Scanner<'a>, &'a str) -> Option<()>) -> Option<()> {
+    fn object(&mut self, mut member: impl FnMut(&mut Scanner<'a>, &'a str) -> Option<()>) -> Option<()> {
         self.take(b'{')?;
         self.blanks();
         if self.take(b'}').is_some() {
@@ -124,7 +122,7 @@ impl<'a> Scanner<'a> {
     fn string(&mut self) -> Option<&'a str> {
         self.take(b'"')?;
         let from = self.at;
-        let to = from + memchr(b'"', self.text.as_bytes().get(from..)?)?;
+        let to = from + quote(self.text.as_bytes().get(from..)?)?;
         self.at = to + 1;
         self.text.get(from..to)
     }
@@ -231,6 +229,22 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// Where the first quote is. Most texts are short: eight bytes at a time beat the start of anything cleverer.
+fn quote(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 255;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        // A byte of this is 0 where a quote is; the lowest 0 is found by the borrow of the subtraction.
+        let quotes = u64::from_le_bytes(*word) ^ (ONES * b'"' as u64);
+        let found = quotes.wrapping_sub(ONES) & !quotes & (ONES << 7);
+        if found != 0 {
+            return Some(at * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let at = rest.iter().position(|byte| *byte == b'"')?;
+    Some(words.len() * 8 + at)
+}
+
 fn closing(objects: u64) -> u8 {
     if objects & 1 == 1 { b'}' } else { b']' }
 }
@@ -250,7 +264,10 @@ mod tests {
         if !Shape::of(text).is_plain {
             return Ok(false);
         }
-        let Some(fast) = read(text) else { return Ok(false) };
+        let mut fast = Sent::default();
+        if read(text, &mut fast).is_none() {
+            return Ok(false);
+        }
         let slow = Sent::parse(text).map_err(|error| format!("{text} was accepted: {error}"))?;
         let (fast, slow) = (told(fast), told(slow));
         if fast == slow { Ok(true) } else { Err(format!("{text}: {fast} instead of {slow}")) }
