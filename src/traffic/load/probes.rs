@@ -117,7 +117,9 @@ mod tests {
         .unwrap()
     }
 
-    fn probes(counters: &[Listed], mix: &str) -> (Vec<(String, Vec<String>)>, Vec<Dimension>, Vec<String>) {
+    type Named = (String, Vec<String>);
+
+    fn probes(counters: &[Listed], mix: &str) -> (Vec<Named>, Vec<Dimension>, Vec<String>) {
         let Probes { probes, fields, untold } = Probes::of(counters, &mix.parse().unwrap());
         (probes.into_iter().map(|probe| (probe.counter.name, probe.types)).collect(), fields, untold)
     }
@@ -126,7 +128,7 @@ mod tests {
         Dimension::Payload(vec![name.into()])
     }
 
-    fn named(counter: &str, types: &[&str]) -> (String, Vec<String>) {
+    fn named(counter: &str, types: &[&str]) -> Named {
         (counter.to_owned(), types.iter().map(|name| (*name).to_owned()).collect())
     }
 
