@@ -89,7 +89,7 @@ impl Load {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let plan = self.plan()?;
         plan.check()?;
-        open_files::allow_for(self.connections as usize);
+        open_files::allow_for(self.connections as usize, "--connections");
         let check = if self.no_check { None } else { Some(self.prepare().await?) };
         let fields = check.as_ref().map_or_else(|| usual_fields(&self.mix), |check| check.fields().to_vec());
         let run = run_name();
