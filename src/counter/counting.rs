@@ -87,22 +87,25 @@ impl Counting {
             if outcome == Outcome::Filtered {
                 outcome = Outcome::Expired;
             }
-            let mut keyed = false;
+            // Counters are at most 1,000 and windows 100, so both fit.
+            let number = index as u16;
+            // Absent until a window takes the event; then the id of its key, if the counter has dimensions.
+            let mut keyed = None;
             for (place, window) in counter.windows().iter().enumerate() {
                 let start = window.start_of(time_ms);
                 if !window.is_kept(start, record_ms) {
                     continue;
                 }
-                if !keyed {
-                    keyed = true;
-                    self.key.clear();
-                    counter.by().write_key(event, &mut self.key);
-                    segment.note_counter(index);
+                let id = *keyed.get_or_insert_with(|| {
                     outcome = Outcome::Counted;
-                }
-                // Counters are at most 1,000 and windows 100, so both fit.
-                let slot = Slot { counter: index as u16, window: place as u16, start };
-                segment.deltas.add(slot, (!counter.by().is_empty()).then_some(self.key.as_str()), 1);
+                    segment.note_counter(index);
+                    (!counter.by().is_empty()).then(|| {
+                        self.key.clear();
+                        counter.by().write_key(event, &mut self.key);
+                        segment.deltas.id(number, &self.key)
+                    })
+                });
+                segment.deltas.add_by_id(Slot { counter: number, window: place as u16, start }, id, 1);
             }
         }
         outcome
@@ -153,7 +156,7 @@ mod tests {
     fn an_event_adds_to_each_window_of_each_counter_that_wants_it() {
         let (counted, segment) = count(r#"{"type":"view","payload":{"path":"/a"}}"#);
         assert_eq!(counted, Counted::Event(Outcome::Counted));
-        let mut slots: Vec<_> = segment.deltas.iter().map(|(s, b)| (s, b.total, b.keys.len())).collect();
+        let mut slots: Vec<_> = segment.deltas.iter().map(|(s, b)| (s, b.total(), b.keys().len())).collect();
         slots.sort();
         let start = NOW / 1_000;
         let slot = |counter, window, size: i64| Slot { counter, window, start: start / size * size };

@@ -1,6 +1,5 @@
-use hashbrown::HashMap;
-
-type Map<K, V> = HashMap<K, V, ahash::RandomState>;
+use hashbrown::{HashMap, HashTable};
+use std::collections::BTreeMap;
 
 /// One bucket of one counter: which counter and window (by their place in the configuration) and its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,22 +12,69 @@ pub struct Slot {
     pub start: i64,
 }
 
-/// What is to be added to one bucket.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Bucket {
-    /// Events, over all keys.
-    pub total: u64,
-    /// Events per key; empty for a counter without dimensions.
-    pub keys: Map<Box<str>, u64>,
+/// Stands for a key of one counter, in the [`Deltas`] that gave it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyId(u32);
+
+/// The keys of one counter, each once: an event has one key, and adds to many buckets under it.
+#[derive(Debug, Clone, Default)]
+struct Names {
+    /// By id.
+    keys: Vec<Box<str>>,
+    /// Under a hasher of this process: keys come from outside.
+    hasher: ahash::RandomState,
+    ids: HashTable<KeyId>,
 }
 
-impl Bucket {
-    fn add(&mut self, key: Option<&str>, n: u64) -> usize {
+impl Names {
+    fn id(&mut self, key: &str) -> KeyId {
+        let Names { keys, hasher, ids } = self;
+        let hash = hasher.hash_one(key);
+        if let Some(id) = ids.find(hash, |id| *keys[id.0 as usize] == *key) {
+            return *id;
+        }
+        // A segment is bounded by far fewer cells.
+        let id = KeyId(keys.len() as u32);
+        keys.push(key.into());
+        ids.insert_unique(hash, id, |id| hasher.hash_one(&*keys[id.0 as usize]));
+        id
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+struct Cells {
+    total: u64,
+    /// Ids are given out here, one after the other, so nobody can choose them for their hashes.
+    keys: HashMap<KeyId, u64>,
+}
+
+impl Cells {
+    fn add(&mut self, key: Option<KeyId>, n: u64) -> usize {
         self.total += n;
         let Some(key) = key else { return 0 };
         let before = self.keys.len();
-        *self.keys.entry_ref(key).or_default() += n;
+        *self.keys.entry(key).or_default() += n;
         self.keys.len() - before
+    }
+}
+
+/// What is to be added to one bucket.
+#[derive(Debug, Clone, Copy)]
+pub struct Bucket<'a> {
+    cells: &'a Cells,
+    names: &'a [Box<str>],
+}
+
+impl<'a> Bucket<'a> {
+    /// Events, over all keys.
+    pub fn total(&self) -> u64 {
+        self.cells.total
+    }
+
+    /// Keys and their events, in no order; none for a counter without dimensions.
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = (&'a str, u64)> + use<'a> {
+        let names = self.names;
+        self.cells.keys.iter().map(move |(id, n)| (&*names[id.0 as usize], *n))
     }
 }
 
@@ -36,15 +82,36 @@ impl Bucket {
 ///
 /// Merging is associative and commutative, so neither the split into batches nor the order of merges can change
 /// a count.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Deltas {
-    buckets: Map<Slot, Bucket>,
+    /// By the counter's place; shorter where the last ones have no keys.
+    names: Vec<Names>,
+    buckets: HashMap<Slot, Cells>,
     cells: usize,
 }
 
 impl Deltas {
+    /// The id of a counter's key, for [`Deltas::add_by_id`].
+    pub fn id(&mut self, counter: u16, key: &str) -> KeyId {
+        self.names_of(counter).id(key)
+    }
+
+    fn names_of(&mut self, counter: u16) -> &mut Names {
+        let at = usize::from(counter);
+        if self.names.len() <= at {
+            self.names.resize_with(at + 1, Names::default);
+        }
+        &mut self.names[at]
+    }
+
     /// Adds `n` events to a bucket, under `key` where the counter has dimensions.
     pub fn add(&mut self, slot: Slot, key: Option<&str>, n: u64) {
+        let id = key.map(|key| self.id(slot.counter, key));
+        self.add_by_id(slot, id, n);
+    }
+
+    /// The same under an id that these deltas have given out for the slot's counter.
+    pub fn add_by_id(&mut self, slot: Slot, key: Option<KeyId>, n: u64) {
         let buckets = self.buckets.len();
         let added = self.buckets.entry(slot).or_default().add(key, n);
         self.cells += added + (self.buckets.len() - buckets);
@@ -54,15 +121,26 @@ impl Deltas {
     pub fn merge(&mut self, other: Deltas) {
         if self.buckets.is_empty() {
             *self = other;
-            return;
+        } else {
+            self.add_all(&other);
         }
-        for (slot, theirs) in other.buckets {
+    }
+
+    /// Adds all of `other` to this.
+    pub fn add_all(&mut self, other: &Deltas) {
+        let renamed = |(counter, theirs): (usize, &Names)| {
+            // There are at most 1,000 counters.
+            let ours = self.names_of(counter as u16);
+            theirs.keys.iter().map(|key| ours.id(key)).collect::<Vec<KeyId>>()
+        };
+        let ids: Vec<Vec<KeyId>> = other.names.iter().enumerate().map(renamed).collect();
+        for (slot, theirs) in &other.buckets {
             let buckets = self.buckets.len();
-            let mine = self.buckets.entry(slot).or_default();
+            let mine = self.buckets.entry(*slot).or_default();
             let keys = mine.keys.len();
             mine.total += theirs.total;
-            for (key, n) in theirs.keys {
-                *mine.keys.entry(key).or_default() += n;
+            for (id, n) in &theirs.keys {
+                *mine.keys.entry(ids[usize::from(slot.counter)][id.0 as usize]).or_default() += n;
             }
             self.cells += mine.keys.len() - keys;
             self.cells += self.buckets.len() - buckets;
@@ -80,10 +158,25 @@ impl Deltas {
     }
 
     /// All buckets, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (Slot, &Bucket)> {
-        self.buckets.iter().map(|(slot, bucket)| (*slot, bucket))
+    pub fn iter(&self) -> impl Iterator<Item = (Slot, Bucket<'_>)> {
+        self.buckets.iter().map(|(slot, cells)| {
+            let names = self.names.get(usize::from(slot.counter)).map_or(&[][..], |names| &names.keys);
+            (*slot, Bucket { cells, names })
+        })
     }
 }
+
+impl PartialEq for Deltas {
+    /// Whether both add the same: ids are nobody else's business.
+    fn eq(&self, other: &Deltas) -> bool {
+        fn sorted(deltas: &Deltas) -> BTreeMap<Slot, (u64, BTreeMap<&str, u64>)> {
+            deltas.iter().map(|(slot, bucket)| (slot, (bucket.total(), bucket.keys().collect()))).collect()
+        }
+        sorted(self) == sorted(other)
+    }
+}
+
+impl Eq for Deltas {}
 
 #[cfg(test)]
 mod tests {
@@ -123,7 +216,7 @@ mod tests {
         fn cells_counts_buckets_and_keys(a in adds(), b in adds()) {
             let mut deltas = gathered(&a);
             deltas.merge(gathered(&b));
-            let counted: usize = deltas.iter().map(|(_, bucket)| 1 + bucket.keys.len()).sum();
+            let counted: usize = deltas.iter().map(|(_, bucket)| 1 + bucket.keys().len()).sum();
             prop_assert_eq!(deltas.cells(), counted);
         }
     }

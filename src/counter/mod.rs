@@ -12,7 +12,7 @@ mod spec;
 
 pub use counting::{Counted, Counting, Timing};
 pub use dedupe::Dedupe;
-pub use deltas::{Bucket, Deltas, Slot};
+pub use deltas::{Bucket, Deltas, KeyId, Slot};
 pub use ledger::{Ledger, Outcome};
 pub use segment::{Fingerprint, Gap, Segment};
 pub use spec::{Counter, CounterError, Counters, Spec, WindowSpec, default_specs};

@@ -1,6 +1,5 @@
 use super::{Absent, Envelope};
-use crate::event::{Event, Invalid};
-use serde_json::value::RawValue;
+use crate::event::{Event, Invalid, RawJson};
 use std::borrow::Cow;
 
 /// How envelopes are written as the values of records.
@@ -54,7 +53,7 @@ pub enum CodecError {
 }
 
 /// The envelope as an event, whose rules it has to follow whatever it is written in.
-pub(super) fn event<'a>(envelope: &'a Envelope<Vec<u8>>, payload: Option<&'a RawValue>) -> Event<'a> {
+pub(super) fn event<'a>(envelope: &'a Envelope<Vec<u8>>, payload: Option<RawJson<'a>>) -> Event<'a> {
     Event {
         event_type: Cow::Borrowed(&envelope.event_type),
         event_id: Some(Cow::Borrowed(&envelope.event_id)),

@@ -1,6 +1,6 @@
 use super::codec::event;
 use super::{Absent, Codec, CodecError, Codes, Envelope};
-use crate::event::{Door, Event, Invalid, Stamp};
+use crate::event::{Door, Event, Invalid, RawJson, Stamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -29,7 +29,7 @@ impl Codec for Json {
             received_at_ms: None,
             context: None,
         };
-        let value = event(envelope, payload).canonical(&stamp).into_bytes();
+        let value = event(envelope, payload.map(RawJson::from)).canonical(&stamp).into_bytes();
         // The rules are those of whoever reads it, so it is read.
         Event::parse(&value, Door::Topic)?;
         Ok(value)

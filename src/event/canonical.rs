@@ -1,6 +1,6 @@
 use super::Event;
+use super::scan::RawJson;
 use super::text::{push_compact, push_quoted};
-use serde_json::value::RawValue;
 use std::fmt::Write;
 
 /// What ingest fills in when it stores an event.
@@ -36,7 +36,7 @@ impl Event<'_> {
                 push_quoted(text, &mut out);
             }
         }
-        for (name, object) in [("payload", self.payload.map(RawValue::get)), ("context", stamp.context)] {
+        for (name, object) in [("payload", self.payload.map(RawJson::get)), ("context", stamp.context)] {
             if let Some(object) = object {
                 push_name(name, &mut out);
                 push_compact(object, &mut out);

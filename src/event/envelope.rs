@@ -1,7 +1,7 @@
+use super::scan::RawJson;
 use super::sent::{Field, Sent, Value};
 use super::text::{Shape, is_deeper, lone_surrogate};
 use super::{Invalid, schema_id, time};
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// Levels of nesting that a payload may have; the payload itself is the first.
@@ -34,11 +34,11 @@ pub struct Event<'a> {
     /// Which session it belongs to, at most 256 bytes.
     pub session_id: Option<Cow<'a, str>>,
     /// A JSON object.
-    pub payload: Option<&'a RawValue>,
+    pub payload: Option<RawJson<'a>>,
     /// A JSON object: what ingest added.
-    pub context: Option<&'a RawValue>,
+    pub context: Option<RawJson<'a>>,
     /// Top-level fields that are not known here. They are kept.
-    pub extra: Vec<(Cow<'a, str>, &'a RawValue)>,
+    pub extra: Vec<(Cow<'a, str>, RawJson<'a>)>,
 }
 
 impl<'a> Event<'a> {
@@ -69,7 +69,7 @@ impl<'a> Event<'a> {
         {
             return Err(Invalid::LoneSurrogate(at));
         }
-        let mut sent = Sent::read(json)?;
+        let mut sent = Sent::read(json, shape)?;
         if door == Door::Http {
             refuse_reserved(&mut sent)?;
         }
@@ -198,7 +198,7 @@ fn time_ms(sent: &mut Sent<'_>, field: Field) -> Result<Option<i64>, Invalid> {
     check_time(field, ms).map(|()| Some(ms))
 }
 
-fn object<'a>(sent: &mut Sent<'a>, fields: &[Field]) -> Result<Option<(Field, &'a RawValue)>, Invalid> {
+fn object<'a>(sent: &mut Sent<'a>, fields: &[Field]) -> Result<Option<(Field, RawJson<'a>)>, Invalid> {
     match sent.take_first(fields) {
         None => Ok(None),
         Some((field, Value::Raw(raw))) if raw.get().starts_with('{') => Ok(Some((field, raw))),
@@ -206,7 +206,7 @@ fn object<'a>(sent: &mut Sent<'a>, fields: &[Field]) -> Result<Option<(Field, &'
     }
 }
 
-fn payload<'a>(sent: &mut Sent<'a>, shape: Shape) -> Result<Option<&'a RawValue>, Invalid> {
+fn payload<'a>(sent: &mut Sent<'a>, shape: Shape) -> Result<Option<RawJson<'a>>, Invalid> {
     let Some((field, payload)) = object(sent, &[Field::Payload, Field::Properties])? else { return Ok(None) };
     if shape.openings > MAX_DEPTH && is_deeper(payload.get(), MAX_DEPTH) {
         return Err(Invalid::TooDeep { field: field.name(), most: MAX_DEPTH });

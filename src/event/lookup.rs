@@ -1,5 +1,6 @@
 //! Finds a value inside of an object's text, and writes a value as the text of a dimension.
 
+use super::scan::{self, RawJson};
 use super::text::{head, push_quoted, unescaped};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -9,13 +10,13 @@ use std::fmt;
 
 /// The value at a path of names; `None` when a name is missing or something on the way is no object. Of a
 /// repeated name the last one counts.
-pub(super) fn find<'a>(object: &'a RawValue, path: &[Box<str>]) -> Option<&'a RawValue> {
+pub(super) fn find<'a>(object: RawJson<'a>, path: &[Box<str>]) -> Option<RawJson<'a>> {
     path.iter().try_fold(object, |object, name| member(object, name))
 }
 
 /// Appends a value as a dimension's text: strings as they are, null as nothing, the rest as compact JSON. Nothing
 /// past `end` matters: what would come after it may be left out.
-pub(super) fn push_text(value: &RawValue, out: &mut String, end: usize) {
+pub(super) fn push_text(value: RawJson<'_>, out: &mut String, end: usize) {
     let json = value.get();
     match json.as_bytes().first() {
         Some(b'"') => push_head(&unescaped(json), out, end),
@@ -70,11 +71,14 @@ fn push_json(json: &str, out: &mut String, end: usize) {
     }
 }
 
-fn member<'a>(object: &'a RawValue, name: &str) -> Option<&'a RawValue> {
+fn member<'a>(object: RawJson<'a>, name: &str) -> Option<RawJson<'a>> {
     if !object.get().starts_with('{') {
         return None;
     }
-    serde_json::Deserializer::from_str(object.get()).deserialize_map(Member(name)).ok().flatten()
+    scan::member(object, name).unwrap_or_else(|()| {
+        let found = serde_json::Deserializer::from_str(object.get()).deserialize_map(Member(name));
+        found.ok().flatten().map(RawJson::from)
+    })
 }
 
 struct Member<'n>(&'n str);
@@ -167,7 +171,7 @@ mod tests {
 
     fn text_of(json: &str, end: usize) -> String {
         let mut out = String::new();
-        push_text(serde_json::from_str(json).unwrap(), &mut out, end);
+        push_text(serde_json::from_str::<&RawValue>(json).unwrap().into(), &mut out, end);
         out
     }
 
@@ -229,9 +233,13 @@ mod tests {
         fn a_path_finds_what_indexing_finds(value in json(), path in prop::collection::vec("[a-cé]{0,2}", 1..4)) {
             let json = value.to_string();
             let path: Vec<Box<str>> = path.into_iter().map(Into::into).collect();
-            let found = find(serde_json::from_str(&json).unwrap(), &path).map(|raw| raw.get().to_owned());
-            let expected = path.iter().try_fold(&value, |v, name| v.as_object()?.get(&**name));
-            prop_assert_eq!(found, expected.map(ToString::to_string));
+            let expected = path.iter().try_fold(&value, |v, name| v.as_object()?.get(&**name)).map(ToString::to_string);
+            let parsed = serde_json::from_str::<&RawValue>(&json).unwrap().into();
+            let event = format!("{{\"x\":{json}}}");
+            let scanned = scan::read(&event).filter(|_| !event.contains('\\')).map(|sent| sent.extra[0].1);
+            for object in [Some(parsed), scanned].into_iter().flatten() {
+                prop_assert_eq!(find(object, &path).map(|found| found.get().to_owned()), expected.clone());
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ mod lookup;
 mod made;
 #[cfg(test)]
 mod properties;
+mod scan;
 mod sent;
 mod text;
 mod time;
@@ -24,4 +25,5 @@ pub use envelope::{Door, Event};
 pub use invalid::{Invalid, Kind};
 pub use key::Key;
 pub use made::{made_id, schema_id};
+pub use scan::RawJson;
 pub use time::{json_time_ms, text_time_ms};

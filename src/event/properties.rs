@@ -2,7 +2,6 @@
 
 use super::*;
 use proptest::prelude::*;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 fn text() -> impl Strategy<Value = String> {
@@ -59,7 +58,7 @@ fn sent() -> impl Strategy<Value = Value> {
         })
 }
 
-fn value(raw: Option<&RawValue>) -> Value {
+fn value(raw: Option<RawJson<'_>>) -> Value {
     raw.map_or(Value::Null, |raw| serde_json::from_str(raw.get()).unwrap())
 }
 
@@ -117,7 +116,7 @@ proptest! {
         prop_assert_eq!((second.timestamp_ms, second.received_at_ms), (Some(timestamp_ms), Some(received_at_ms)));
         prop_assert_eq!((&first.user_id, &first.session_id), (&second.user_id, &second.session_id));
         prop_assert_eq!(value(first.payload), value(second.payload));
-        prop_assert_eq!(context.as_deref(), second.context.map(RawValue::get));
+        prop_assert_eq!(context.as_deref(), second.context.map(RawJson::get));
         prop_assert_eq!(first.extra.len(), second.extra.len());
         for ((name, raw), (name2, raw2)) in first.extra.iter().zip(&second.extra) {
             prop_assert_eq!((name, value(Some(*raw))), (name2, value(Some(*raw2))));

@@ -1,5 +1,7 @@
 //! The top-level fields of an event as they were sent, read in one pass and not judged yet.
 
+use super::scan::{self, RawJson};
+use super::text::Shape;
 use super::{Invalid, Kind};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -46,7 +48,7 @@ impl Field {
         NAMES[self as usize]
     }
 
-    fn named(name: &str) -> Option<Field> {
+    pub(super) fn named(name: &str) -> Option<Field> {
         Some(match name {
             "event_type" => Field::EventType,
             "type" => Field::Type,
@@ -65,7 +67,7 @@ impl Field {
         })
     }
 
-    fn is_object(self) -> bool {
+    pub(super) fn is_object(self) -> bool {
         matches!(self, Field::Payload | Field::Properties | Field::Context)
     }
 }
@@ -80,12 +82,16 @@ pub(super) enum Value<'a> {
     Negative(i64),
     Natural(u64),
     /// A value of the fields that hold objects, whatever its kind.
-    Raw(&'a RawValue),
+    Raw(RawJson<'a>),
     /// Anything that no field can hold: only its kind is kept.
     Other(Kind),
 }
 
 impl Value<'_> {
+    pub(super) fn null() -> Self {
+        Value::Other(Kind::Null)
+    }
+
     /// null is the same as absent.
     pub(super) fn is_absent(&self) -> bool {
         matches!(self, Value::Absent | Value::Other(Kind::Null))
@@ -107,18 +113,24 @@ impl Value<'_> {
 pub(super) struct Sent<'a> {
     known: [Value<'a>; NAMES.len()],
     /// Fields without a meaning here, in their order.
-    pub(super) extra: Vec<(Cow<'a, str>, &'a RawValue)>,
+    pub(super) extra: Vec<(Cow<'a, str>, RawJson<'a>)>,
     /// The known field that is being read: where a mistake is.
     at: Option<Field>,
     twice: Option<Field>,
 }
 
 impl<'a> Sent<'a> {
-    /// Reads a JSON object.
+    /// Reads a JSON object, whose shape is known.
     ///
     /// # Errors
     /// When it is none, or says a known field twice.
-    pub(super) fn read(json: &'a str) -> Result<Sent<'a>, Invalid> {
+    pub(super) fn read(json: &'a str, shape: Shape) -> Result<Sent<'a>, Invalid> {
+        let plain = if shape.is_plain { scan::read(json) } else { None };
+        plain.map_or_else(|| Sent::parse(json), Ok)
+    }
+
+    /// The same for any text.
+    pub(super) fn parse(json: &'a str) -> Result<Sent<'a>, Invalid> {
         match json.trim_start_matches([' ', '\t', '\n', '\r']).bytes().next() {
             None => return Err(Invalid::Empty),
             Some(b'{') => {}
@@ -139,9 +151,25 @@ impl<'a> Sent<'a> {
         }
     }
 
+    /// Notes the value of a field; `None` when it has one already.
+    pub(super) fn put(&mut self, field: Field, value: Value<'a>) -> Option<()> {
+        let known = &mut self.known[field as usize];
+        matches!(known, Value::Absent).then(|| *known = value)
+    }
+
     /// The value of a field, which is absent afterwards.
     pub(super) fn take(&mut self, field: Field) -> Value<'a> {
         std::mem::take(&mut self.known[field as usize])
+    }
+
+    /// All of it, to be compared.
+    #[cfg(test)]
+    pub(super) fn told(&self) -> (Vec<String>, Vec<(&str, &str)>) {
+        let value = |value: &Value<'_>| match value {
+            Value::Raw(raw) => raw.get().to_owned(),
+            other => format!("{other:?}"),
+        };
+        (self.known.iter().map(value).collect(), self.extra.iter().map(|(name, raw)| (&**name, raw.get())).collect())
     }
 
     /// Of a field and its aliases the first that has a value.
@@ -171,7 +199,7 @@ impl<'a> Visitor<'a> for Fields<'_, 'a> {
         while let Some(name) = map.next_key::<Name<'a>>()? {
             let field = match name {
                 Name::Extra(name) => {
-                    self.0.extra.push((name, map.next_value()?));
+                    self.0.extra.push((name, map.next_value::<&RawValue>()?.into()));
                     continue;
                 }
                 Name::Known(field) => field,
@@ -189,7 +217,7 @@ impl<'a> Visitor<'a> for Fields<'_, 'a> {
 }
 
 fn raw(raw: &RawValue) -> Value<'_> {
-    if raw.get() == "null" { Value::Other(Kind::Null) } else { Value::Raw(raw) }
+    if raw.get() == "null" { Value::null() } else { Value::Raw(raw.into()) }
 }
 
 enum Name<'a> {

@@ -9,20 +9,24 @@ pub(super) struct Shape {
     pub(super) openings: usize,
     /// Whether there is any escape.
     pub(super) escapes: bool,
+    /// Whether there is neither an escape nor a control character.
+    pub(super) is_plain: bool,
 }
 
 impl Shape {
     pub(super) fn of(json: &str) -> Shape {
-        let mut shape = Shape { openings: 0, escapes: false };
+        let mut shape = Shape { openings: 0, escapes: false, is_plain: true };
         // Sums of bytes in short chunks compile to vector instructions.
         for chunk in json.as_bytes().chunks(128) {
-            let (mut openings, mut escapes) = (0_u8, 0_u8);
+            let (mut openings, mut escapes, mut controls) = (0_u8, 0_u8, 0_u8);
             for byte in chunk {
                 openings += u8::from(byte | 0x20 == b'{');
                 escapes |= u8::from(*byte == b'\\');
+                controls |= u8::from(*byte < b' ');
             }
             shape.openings += usize::from(openings);
             shape.escapes |= escapes != 0;
+            shape.is_plain &= escapes | controls == 0;
         }
         shape
     }
@@ -189,10 +193,11 @@ mod tests {
         }
 
         #[test]
-        fn the_shape_is_that_of_the_text(text in "[a-z{}\\[\\]\\\\]{0,400}") {
+        fn the_shape_is_that_of_the_text(text in "[a-z{}\\[\\]]{0,200}[\\\\\\n\0{\\]]{0,2}[a-z{}]{0,200}") {
             let shape = Shape::of(&text);
             prop_assert_eq!(shape.openings, text.matches(['{', '[']).count());
             prop_assert_eq!(shape.escapes, text.contains('\\'));
+            prop_assert_eq!(shape.is_plain, !text.contains(|c: char| c == '\\' || c < ' '));
         }
     }
 }

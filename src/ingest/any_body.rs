@@ -5,11 +5,10 @@ use super::batch::Batch;
 use super::intake::Intake;
 use super::{Config, Counts};
 use crate::counter::{Counters, Timing, default_specs};
-use crate::event::{Door, Event, Stamp};
+use crate::event::{Door, Event, RawJson, Stamp};
 use crate::units::ByteSize;
 use hyper::Request;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use serde_json::value::RawValue;
 use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
@@ -90,7 +89,7 @@ fn check(batch: &Batch, sent: usize) {
             event_id: id,
             timestamp_ms: event.time_ms(NOW),
             received_at_ms: event.received_at_ms,
-            context: event.context.map(RawValue::get),
+            context: event.context.map(RawJson::get),
         };
         assert_eq!(event.canonical(&stamp).as_bytes(), value, "the canonical form is the canonical form of itself");
     }

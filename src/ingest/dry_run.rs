@@ -110,7 +110,7 @@ fn reached(segment: &Segment, counters: &Counters) -> Vec<Reached> {
         };
         reached.push(Reached {
             counter: counter.name().to_owned(),
-            key: bucket.keys.keys().next().map(ToString::to_string),
+            key: bucket.keys().next().map(|(key, _)| key.to_owned()),
             windows: same.iter().filter_map(|(slot, _)| window(*slot)).collect(),
         });
     }

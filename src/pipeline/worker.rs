@@ -19,6 +19,8 @@ const POLL: Duration = Duration::from_millis(100);
 const POLL_LEAVING: Duration = Duration::from_millis(10);
 /// Records between two looks at everything else.
 const BATCH: usize = 10_000;
+/// While there is always more to read, what was read is merged this often: the fewer merges, the less is added twice.
+const MERGE: Duration = Duration::from_millis(50);
 /// How long a revoked partition may take to flush before it is given up as it is.
 const REVOKE: Duration = Duration::from_secs(1);
 /// How long to wait for the store without polling before reading pauses: short beside every time-out of the group.
@@ -72,6 +74,8 @@ pub(super) struct Worker {
     /// By partition number.
     reading: Vec<Option<Reading>>,
     leaving: Vec<Leaving>,
+    /// When all that was read was last merged.
+    merged: Instant,
     /// Why reading waits, if it does.
     paused: Option<&'static str>,
 }
@@ -80,7 +84,8 @@ impl Worker {
     pub(super) fn new(shared: Arc<Shared>, handle: Handle, orders: Receiver<Order>, letters: Letters) -> Worker {
         let counting = Counting::new(shared.counters.clone(), shared.timing);
         let (assigned, reading, leaving) = (BTreeSet::new(), Vec::new(), Vec::new());
-        Worker { shared, handle, orders, counting, letters, assigned, reading, leaving, paused: None }
+        let merged = Instant::now();
+        Worker { shared, handle, orders, counting, letters, assigned, reading, leaving, merged, paused: None }
     }
 
     /// Works until the shutdown begins. What was read by then is merged.
@@ -90,8 +95,10 @@ impl Worker {
     pub(super) fn run(mut self) -> Result<(), PipelineError> {
         while !self.shared.shutdown.has_begun() {
             self.obey();
-            let notices = self.read();
-            self.merge_all();
+            let (read, notices) = self.read();
+            if read < BATCH || !notices.is_empty() || self.has_read_enough() {
+                self.merge_all();
+            }
             for notice in notices {
                 self.heed(notice)?;
             }
@@ -99,6 +106,7 @@ impl Worker {
             self.reclaim();
             self.hold_back();
         }
+        self.merge_all();
         Ok(())
     }
 
@@ -137,10 +145,13 @@ impl Worker {
         }
     }
 
-    fn read(&mut self) -> Vec<Notice> {
+    /// How many records were handed out, and what happened meanwhile.
+    fn read(&mut self) -> (usize, Vec<Notice>) {
         let Worker { shared, handle, counting, reading, letters, leaving, .. } = self;
         let timeout = if leaving.is_empty() { POLL } else { POLL_LEAVING };
-        handle.consumer.poll(timeout, BATCH, &mut |record| {
+        let mut read = 0;
+        let notices = handle.consumer.poll(timeout, BATCH, &mut |record| {
+            read += 1;
             let slot = usize::try_from(record.partition).ok().and_then(|index| reading.get_mut(index));
             let Some(slot) = slot else { return };
             let Some(open) = slot.as_mut() else { return };
@@ -148,10 +159,18 @@ impl Worker {
             if open.cells() >= shared.config.flush_cells {
                 merge(shared, letters, slot);
             }
-        })
+        });
+        (read, notices)
+    }
+
+    /// Whether a merge is due, by time or because the open batches hold as much as a segment may.
+    fn has_read_enough(&self) -> bool {
+        let cells = || self.reading.iter().flatten().map(Reading::cells).sum::<usize>();
+        self.merged.elapsed() >= MERGE || cells() >= self.shared.config.flush_cells
     }
 
     fn merge_all(&mut self) {
+        self.merged = Instant::now();
         for slot in &mut self.reading {
             merge(&self.shared, &self.letters, slot);
         }

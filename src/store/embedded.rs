@@ -11,7 +11,7 @@ pub use handled::EmbeddedHandled;
 
 use super::gap::accepted_at;
 use super::layout::{self, Place};
-use super::merged::{cells, merged};
+use super::merged::{additions, cells, merged};
 use super::{CounterStore, Flush, Flushed, Layout, Read, StoreError, StoredBucket, StoredCounter, StoredPartition};
 use crate::counter::Counters;
 use crate::embedded::{EmbeddedError, EmbeddedFile, open_read_only};
@@ -186,12 +186,18 @@ impl CounterStore for EmbeddedStore {
     }
 
     async fn flush(&self, flush: &Flush) -> Result<Flushed, StoreError> {
-        let additions = merged(flush, &self.counters, SHARDS)?;
-        let cells = cells(&additions);
-        let (flush, expired_at_ms) = (flush.clone(), Arc::clone(&self.expired_at_ms));
+        let (flush, counters, expired_at_ms) = (flush.clone(), self.counters.clone(), self.expired_at_ms.clone());
         self.write(move |connection| {
+            let deltas = match merged(&flush, SHARDS) {
+                Ok(deltas) => deltas,
+                Err(error) => return Ok(Err(error)),
+            };
+            let additions = match additions(&deltas, flush.now_ms, &counters) {
+                Ok(additions) => additions,
+                Err(error) => return Ok(Err(error)),
+            };
             if let Some(conflict) = flush::conflict(connection, &flush)? {
-                return Ok(conflict);
+                return Ok(Ok(conflict));
             }
             flush::apply(connection, &flush, &additions)?;
             if flush.now_ms >= expired_at_ms.load(Ordering::Relaxed).saturating_add(EXPIRE_EVERY_MS)
@@ -199,9 +205,9 @@ impl CounterStore for EmbeddedStore {
             {
                 expired_at_ms.store(flush.now_ms, Ordering::Relaxed);
             }
-            Ok(Flushed::Applied { cells })
+            Ok(Ok(Flushed::Applied { cells: cells(&additions) }))
         })
-        .await
+        .await?
     }
 
     async fn partitions(&self, topic: &str, partitions: &[i32]) -> Result<Vec<Option<StoredPartition>>, StoreError> {

@@ -1,8 +1,9 @@
 //! One flush as what has to be written: checked, and the deltas of all its parts merged. Pure.
 
 use super::{Flush, PartitionFlush, StoreError};
-use crate::counter::{Bucket, Counters, Slot};
-use std::collections::{BTreeMap, HashSet};
+use crate::counter::{Bucket, Counters, Deltas, Slot};
+use std::borrow::Cow;
+use std::collections::HashSet;
 
 /// Numbers that are written or added to have at most 18 digits, so that no sum of two overflows 64 bits.
 pub(super) const LARGEST: u64 = 999_999_999_999_999_999;
@@ -11,19 +12,19 @@ pub(super) const GRACE_S: i64 = 600;
 
 /// What is to be added to one bucket, by names instead of places.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Addition {
-    pub(super) counter: String,
-    pub(super) window: String,
+pub(super) struct Addition<'a> {
+    pub(super) counter: &'a str,
+    pub(super) window: &'a str,
     pub(super) start: i64,
     /// Length of the window and its retention and the grace, in seconds: how long after `start` it expires.
     pub(super) lasts_s: i64,
     pub(super) max_keys: u64,
     pub(super) total: u64,
     /// In order, so that the split between keys and `other` within one flush does not depend on a hash function.
-    pub(super) keys: Vec<(Box<str>, u64)>,
+    pub(super) keys: Vec<(&'a str, u64)>,
 }
 
-impl Addition {
+impl Addition<'_> {
     /// When it expires, in unix seconds.
     pub(super) fn expires_at(&self) -> i64 {
         self.start.saturating_add(self.lasts_s)
@@ -31,30 +32,39 @@ impl Addition {
 }
 
 /// Numbers that these additions add to.
-pub(super) fn cells(additions: &[Addition]) -> usize {
+pub(super) fn cells(additions: &[Addition<'_>]) -> usize {
     additions.iter().map(|addition| 1 + addition.keys.len()).sum()
 }
 
-/// Merges the deltas of all parts, in order of counter, window and start. Buckets whose retention has passed by the
-/// flush's clock are left out.
-pub(super) fn merged(flush: &Flush, counters: &Counters, shards: u32) -> Result<Vec<Addition>, StoreError> {
+/// The deltas of all parts together.
+pub(super) fn merged(flush: &Flush, shards: u32) -> Result<Cow<'_, Deltas>, StoreError> {
     check(flush, shards)?;
-    let mut buckets: BTreeMap<Slot, Bucket> = BTreeMap::new();
-    for segment in flush.parts.iter().filter_map(|part| part.segment.as_deref()) {
-        for (slot, bucket) in segment.deltas.iter() {
-            let sum = buckets.entry(slot).or_default();
-            sum.total = sum.total.saturating_add(bucket.total);
-            for (key, n) in &bucket.keys {
-                let count = sum.keys.entry_ref(key.as_ref()).or_default();
-                *count = count.saturating_add(*n);
-            }
-        }
-    }
-    let additions = buckets.into_iter().map(|(slot, bucket)| addition(slot, bucket, flush.now_ms, counters));
+    let mut segments = flush.parts.iter().filter_map(|part| part.segment.as_deref());
+    let Some(first) = segments.next() else { return Ok(Cow::default()) };
+    let mut deltas = Cow::Borrowed(&first.deltas);
+    segments.for_each(|segment| deltas.to_mut().add_all(&segment.deltas));
+    Ok(deltas)
+}
+
+/// What these deltas add, in order of counter, window and start. Buckets whose retention has passed by the flush's clock
+/// are left out.
+pub(super) fn additions<'a>(
+    deltas: &'a Deltas,
+    now_ms: i64,
+    counters: &'a Counters,
+) -> Result<Vec<Addition<'a>>, StoreError> {
+    let mut buckets: Vec<_> = deltas.iter().collect();
+    buckets.sort_unstable_by_key(|(slot, _)| *slot);
+    let additions = buckets.into_iter().map(|(slot, bucket)| addition(slot, bucket, now_ms, counters));
     additions.filter_map(Result::transpose).collect()
 }
 
-fn addition(slot: Slot, bucket: Bucket, now_ms: i64, counters: &Counters) -> Result<Option<Addition>, StoreError> {
+fn addition<'a>(
+    slot: Slot,
+    bucket: Bucket<'a>,
+    now_ms: i64,
+    counters: &'a Counters,
+) -> Result<Option<Addition<'a>>, StoreError> {
     let counter = counters.get(slot.counter);
     let window = counter.and_then(|c| c.windows().get(usize::from(slot.window)));
     let (Some(counter), Some(window)) = (counter, window) else {
@@ -63,19 +73,19 @@ fn addition(slot: Slot, bucket: Bucket, now_ms: i64, counters: &Counters) -> Res
     if !window.is_kept(slot.start, now_ms) {
         return Ok(None);
     }
-    let in_keys = bucket.keys.values().try_fold(0_u64, |sum, n| sum.checked_add(*n));
-    if bucket.total > LARGEST || in_keys.is_none_or(|sum| sum > bucket.total) {
-        return contradiction(format!("counter `{}`: a total of {} is impossible", counter.name(), bucket.total));
+    let in_keys = bucket.keys().try_fold(0_u64, |sum, (_, n)| sum.checked_add(n));
+    if bucket.total() > LARGEST || in_keys.is_none_or(|sum| sum > bucket.total()) {
+        return contradiction(format!("counter `{}`: a total of {} is impossible", counter.name(), bucket.total()));
     }
-    let mut keys: Vec<_> = bucket.keys.into_iter().collect();
+    let mut keys: Vec<_> = bucket.keys().collect();
     keys.sort_unstable();
     Ok(Some(Addition {
-        counter: counter.name().to_owned(),
-        window: window.label().to_owned(),
+        counter: counter.name(),
+        window: window.label(),
         start: slot.start,
         lasts_s: window.size_s() + window.keep_s() + GRACE_S,
         max_keys: counter.spec().max_keys,
-        total: bucket.total,
+        total: bucket.total(),
         keys,
     }))
 }

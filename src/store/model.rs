@@ -95,8 +95,8 @@ impl Model {
             stored.4.add(&segment.ledger);
             for (slot, bucket) in segment.deltas.iter() {
                 let sum = added.entry(slot).or_default();
-                sum.0 += bucket.total;
-                bucket.keys.iter().for_each(|(key, n)| *sum.2.entry(key.to_string()).or_default() += n);
+                sum.0 += bucket.total();
+                bucket.keys().for_each(|(key, n)| *sum.2.entry(key.to_owned()).or_default() += n);
             }
         }
         added.retain(|slot, _| is_kept(counters, *slot, flush.now_ms));

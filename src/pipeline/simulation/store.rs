@@ -193,8 +193,8 @@ fn add(counts: &mut BTreeMap<Cell, u64>, segment: &Segment) -> usize {
         let mut count = |key: String, n: u64| {
             *counts.entry((slot.counter, slot.window, slot.start, key)).or_default() += n;
         };
-        count(String::new(), bucket.total);
-        bucket.keys.iter().for_each(|(key, n)| count(key.to_string(), *n));
+        count(String::new(), bucket.total());
+        bucket.keys().for_each(|(key, n)| count(key.to_owned(), n));
     }
     segment.deltas.cells()
 }

@@ -19,7 +19,7 @@ pub(super) fn conflict(connection: &Connection, flush: &Flush) -> rusqlite::Resu
     Ok((!same).then_some(Flushed::Conflict(stored)))
 }
 
-pub(super) fn apply(connection: &Connection, flush: &Flush, additions: &[Addition]) -> rusqlite::Result<()> {
+pub(super) fn apply(connection: &Connection, flush: &Flush, additions: &[Addition<'_>]) -> rusqlite::Result<()> {
     additions.iter().try_for_each(|addition| add(connection, addition))?;
     for part in &flush.parts {
         note_condition(connection, flush, part)?;
@@ -28,7 +28,7 @@ pub(super) fn apply(connection: &Connection, flush: &Flush, additions: &[Additio
     Ok(())
 }
 
-fn add(connection: &Connection, addition: &Addition) -> rusqlite::Result<()> {
+fn add(connection: &Connection, addition: &Addition<'_>) -> rusqlite::Result<()> {
     let series = series(connection, addition)?;
     let mut held = connection.prepare_cached("SELECT keys FROM store_sum WHERE series = ?1 AND start = ?2")?;
     let held = held.query_row(params![series, addition.start], |row| row.get(0)).optional()?.unwrap_or(0_u64);
@@ -58,7 +58,7 @@ fn add(connection: &Connection, addition: &Addition) -> rusqlite::Result<()> {
 }
 
 /// The number that stands for a counter's window; given when it is first counted.
-fn series(connection: &Connection, addition: &Addition) -> rusqlite::Result<i64> {
+fn series(connection: &Connection, addition: &Addition<'_>) -> rusqlite::Result<i64> {
     let Addition { counter, window, lasts_s, .. } = addition;
     let mut select = connection.prepare_cached("SELECT series FROM store_series WHERE counter = ?1 AND window = ?2")?;
     if let Some(series) = select.query_row(params![counter, window], |row| row.get(0)).optional()? {

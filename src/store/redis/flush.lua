@@ -65,13 +65,17 @@ local function less(a, b)
   return a < b
 end
 
--- What to write, gathered while checking.
+-- What to write, gathered while checking. A sum of small numbers is exact in Lua too, so many are set by one command;
+-- large ones are left to HINCRBY. Each is written at most once, but for `other`, which many keys add to.
 local writes = 0
 local keys, names, counts = {}, {}, {}
 local function add(key, field, n)
   writes = writes + 1
   keys[writes], names[writes], counts[writes] = key, field, n
 end
+
+local SMALL = 15 -- digits: two such numbers add up to less than 2^53
+local sets = {}
 
 local now_ms, partitions, buckets = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local at = 3 -- the last of ARGV that was taken
@@ -129,17 +133,25 @@ for _ = 1, buckets do
     local present = fields(keys_key, touched)
     local held = present and called(keys_key, 'HLEN', keys_key)
     if not held then return problem end
+    local set, size = {}, 0
     for i = 1, count do
-      check_count(keys_key, 'of a key', present[i])
-      if present[i] then
-        add(keys_key, touched[i], added[i])
+      local before, n = present[i], added[i]
+      if before then
+        check_count(keys_key, 'of a key', before)
+        if problem then return problem end
       elseif held < max_keys then
-        held = held + 1
-        add(keys_key, touched[i], added[i])
+        held, before = held + 1, '0'
+      end
+      if not before then
+        add(sum_key, 'other', n)
+      elseif #before <= SMALL and #n <= SMALL then
+        set[size + 1], set[size + 2] = touched[i], tonumber(before) + tonumber(n)
+        size = size + 2
       else
-        add(sum_key, 'other', added[i])
+        add(keys_key, touched[i], n)
       end
     end
+    sets[#sets + 1] = {keys_key, set, size}
     expiries[#expiries + 1] = {keys_key, expires}
   end
 end
@@ -147,6 +159,11 @@ if problem then return problem end
 
 for i = 1, writes do
   redis.call('HINCRBY', keys[i], names[i], counts[i])
+end
+for _, set in ipairs(sets) do
+  for first = 1, set[3], 2 * CHUNK do
+    redis.call('HSET', set[1], unpack(set[2], first, math.min(first + 2 * CHUNK - 1, set[3])))
+  end
 end
 for _, expiry in ipairs(expiries) do
   redis.call('EXPIREAT', expiry[1], expiry[2])

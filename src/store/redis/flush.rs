@@ -1,11 +1,12 @@
 use super::RedisStore;
 use super::script::Call;
-use crate::store::merged::{Addition, cells, merged};
+use crate::store::merged::{Addition, additions, cells, merged};
 use crate::store::{Flush, Flushed, PartitionFlush, StoreError};
 
 impl RedisStore {
     pub(super) async fn flush_once(&self, flush: &Flush) -> Result<Flushed, StoreError> {
-        let additions = merged(flush, &self.counters, self.shards)?;
+        let deltas = merged(flush, self.shards)?;
+        let additions = additions(&deltas, flush.now_ms, &self.counters)?;
         let mut script = self.flush.call();
         script.arg(flush.now_ms).arg(flush.parts.len()).arg(additions.len());
         for part in &flush.parts {
@@ -29,7 +30,7 @@ impl RedisStore {
         }
     }
 
-    fn add_bucket(&self, script: &mut Call<'_>, shard: u32, addition: &Addition) {
+    fn add_bucket(&self, script: &mut Call<'_>, shard: u32, addition: &Addition<'_>) {
         let Addition { counter, window, start, .. } = addition;
         script.key(self.names.sum(shard, counter, window, *start));
         script.arg(addition.total).arg(addition.expires_at()).arg(addition.max_keys).arg(addition.keys.len());
@@ -38,7 +39,7 @@ impl RedisStore {
         }
         script.key(self.names.keys(shard, counter, window, *start));
         for (key, n) in &addition.keys {
-            script.arg(key.as_ref()).arg(*n);
+            script.arg(key).arg(*n);
         }
     }
 

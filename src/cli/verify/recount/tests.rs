@@ -42,8 +42,8 @@ fn both(records: &[(Option<i64>, Option<Vec<u8>>)]) -> (Recount, HashMap<Bucket,
         recount.record(0, offset as i64, *time_ms, value.as_deref());
     }
     let buckets = segment.deltas.iter().map(|(slot, bucket)| {
-        let keys = bucket.keys.iter().map(|(key, n)| (key.to_string(), *n)).collect();
-        ((slot.counter.into(), slot.window.into(), slot.start), Cells { total: bucket.total, keys })
+        let keys = bucket.keys().map(|(key, n)| (key.to_owned(), n)).collect();
+        ((slot.counter.into(), slot.window.into(), slot.start), Cells { total: bucket.total(), keys })
     });
     let ledger = segment.ledger;
     let outcomes = Outcomes {

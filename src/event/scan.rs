@@ -1,0 +1,313 @@
+//! The fast way through the events that nearly all are: plain ones, without an escape and with no white space but blanks.
+//!
+//! It only ever says yes. Whatever it does not know, wrong or merely rare, is left to the parser in `sent`, whose verdict
+//! and words count; so what must hold here is that it accepts nothing that the parser refuses, and reads it the same.
+
+use super::sent::{Field, Sent, Value};
+use memchr::memchr;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// Levels of nesting inside of a value; what is deeper is left to the parser.
+const DEPTH: u32 = 32;
+/// Digits of a number that fits 64 bits in any case.
+const DIGITS: usize = 18;
+
+/// The text of a JSON value that was found valid, without white space around it.
+#[derive(Debug, Clone, Copy)]
+pub struct RawJson<'a> {
+    text: &'a str,
+    /// It was found plain, too: what is in it can be looked up by this scanner.
+    plain: bool,
+}
+
+impl<'a> RawJson<'a> {
+    /// The text.
+    pub fn get(self) -> &'a str {
+        self.text
+    }
+}
+
+impl<'a> From<&'a RawValue> for RawJson<'a> {
+    fn from(raw: &'a RawValue) -> RawJson<'a> {
+        RawJson { text: raw.get(), plain: false }
+    }
+}
+
+/// The top-level fields of an event whose text has neither a backslash nor a control character; `None` when it is for the
+/// parser to say what it is.
+pub(super) fn read(plain: &str) -> Option<Sent<'_>> {
+    let mut scan = Scanner { text: plain, at: 0 };
+    let mut sent = Sent::default();
+    scan.blanks();
+    scan.object(&mut |scan, name| {
+        match Field::named(name) {
+            None => sent.extra.push((Cow::Borrowed(name), scan.value()?)),
+            Some(field) => sent.put(field, if field.is_object() { scan.raw()? } else { scan.scalar()? })?,
+        }
+        Some(())
+    })?;
+    scan.blanks();
+    (scan.at == plain.len()).then_some(sent)
+}
+
+/// The member of that name, the last one if there are several; `Err` when this is for the parser.
+pub(super) fn member<'a>(object: RawJson<'a>, name: &str) -> Result<Option<RawJson<'a>>, ()> {
+    if !object.plain {
+        return Err(());
+    }
+    let mut found = None;
+    let mut scan = Scanner { text: object.text, at: 0 };
+    let scanned = scan.object(&mut |scan, other| {
+        let value = scan.value()?;
+        if other == name {
+            found = Some(value);
+        }
+        Some(())
+    });
+    scanned.map(|()| found).ok_or(())
+}
+
+/// Each step answers `None` where the text is not what it expects.
+struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn blanks(&mut self) {
+        while self.peek() == Some(b' ') {
+            self.at += 1;
+        }
+    }
+
+    fn take(&mut self, byte: u8) -> Option<()> {
+        (self.peek()? == byte).then(|| self.at += 1)
+    }
+
+    /// An object: `member` takes each value, which may have blanks before it.
+    fn object(&mut self, member: &mut dyn FnMut(&mut Scanner<'a>, &'a str) -> Option<()>) -> Option<()> {
+        self.take(b'{')?;
+        self.blanks();
+        if self.take(b'}').is_some() {
+            return Some(());
+        }
+        loop {
+            let name = self.name()?;
+            member(self, name)?;
+            self.blanks();
+            match self.peek()? {
+                b',' => self.at += 1,
+                b'}' => {
+                    self.at += 1;
+                    return Some(());
+                }
+                _ => return None,
+            }
+            self.blanks();
+        }
+    }
+
+    /// The name of a member, with the colon behind it.
+    fn name(&mut self) -> Option<&'a str> {
+        let name = self.string()?;
+        self.blanks();
+        self.take(b':')?;
+        self.blanks();
+        Some(name)
+    }
+
+    fn string(&mut self) -> Option<&'a str> {
+        self.take(b'"')?;
+        let from = self.at;
+        let to = from + memchr(b'"', self.text.as_bytes().get(from..)?)?;
+        self.at = to + 1;
+        self.text.get(from..to)
+    }
+
+    /// A value of a field that holds an object, whatever it is.
+    fn raw(&mut self) -> Option<Value<'a>> {
+        let value = self.value()?;
+        Some(if value.text == "null" { Value::null() } else { Value::Raw(value) })
+    }
+
+    /// A text, a natural number, or null: anything else in such a field is for the parser.
+    fn scalar(&mut self) -> Option<Value<'a>> {
+        match self.peek()? {
+            b'"' => self.string().map(|text| Value::Text(Cow::Borrowed(text))),
+            b'n' => self.word("null").map(|()| Value::null()),
+            _ => self.natural().map(Value::Natural),
+        }
+    }
+
+    fn natural(&mut self) -> Option<u64> {
+        let digits = self.digits()?;
+        let rest = matches!(self.peek(), Some(b'.' | b'e' | b'E'));
+        if rest || digits.len() > DIGITS || digits.len() > 1 && digits.starts_with('0') {
+            return None;
+        }
+        digits.parse().ok()
+    }
+
+    fn digits(&mut self) -> Option<&'a str> {
+        let from = self.at;
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        self.text.get(from..self.at).filter(|digits| !digits.is_empty())
+    }
+
+    fn word(&mut self, word: &str) -> Option<()> {
+        self.text.get(self.at..)?.starts_with(word).then(|| self.at += word.len())
+    }
+
+    fn number(&mut self) -> Option<()> {
+        let _ = self.take(b'-');
+        let whole = self.digits()?;
+        if whole.len() > 1 && whole.starts_with('0') {
+            return None;
+        }
+        if self.take(b'.').is_some() {
+            self.digits()?;
+        }
+        if self.take(b'e').or_else(|| self.take(b'E')).is_some() {
+            let _ = self.take(b'+').or_else(|| self.take(b'-'));
+            self.digits()?;
+        }
+        Some(())
+    }
+
+    /// Any value. It does not call itself: nothing that is written can exhaust the stack.
+    fn value(&mut self) -> Option<RawJson<'a>> {
+        let from = self.at;
+        // Which of the open levels are objects, the innermost in the lowest bit.
+        let (mut depth, mut objects) = (0_u32, 0_u64);
+        loop {
+            let opened = match self.peek()? {
+                b'{' => Some(1),
+                b'[' => Some(0),
+                b'"' => self.string().map(|_| None)?,
+                b't' => self.word("true").map(|()| None)?,
+                b'f' => self.word("false").map(|()| None)?,
+                b'n' => self.word("null").map(|()| None)?,
+                _ => self.number().map(|()| None)?,
+            };
+            if let Some(object) = opened {
+                self.at += 1;
+                (depth, objects) = (depth + 1, objects << 1 | object);
+                self.blanks();
+                if depth > DEPTH {
+                    return None;
+                }
+                if self.peek()? != closing(objects) {
+                    if object == 1 {
+                        self.name()?;
+                    }
+                    continue;
+                }
+            }
+            while depth > 0 {
+                self.blanks();
+                match self.peek()? {
+                    b',' => break,
+                    byte if byte == closing(objects) => (depth, objects) = (depth - 1, objects >> 1),
+                    _ => return None,
+                }
+                self.at += 1;
+            }
+            if depth == 0 {
+                return self.text.get(from..self.at).map(|text| RawJson { text, plain: true });
+            }
+            self.at += 1;
+            self.blanks();
+            if objects & 1 == 1 {
+                self.name()?;
+            }
+        }
+    }
+}
+
+fn closing(objects: u64) -> u8 {
+    if objects & 1 == 1 { b'}' } else { b']' }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::text::Shape;
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What was read, as far as it can be compared.
+    fn told(sent: Sent<'_>) -> String {
+        format!("{:?}", sent.told())
+    }
+
+    fn agrees(text: &str) -> Result<bool, String> {
+        if !Shape::of(text).is_plain {
+            return Ok(false);
+        }
+        let Some(fast) = read(text) else { return Ok(false) };
+        let slow = Sent::parse(text).map_err(|error| format!("{text} was accepted: {error}"))?;
+        let (fast, slow) = (told(fast), told(slow));
+        if fast == slow { Ok(true) } else { Err(format!("{text}: {fast} instead of {slow}")) }
+    }
+
+    #[test]
+    fn plain_events_are_read_and_the_rest_is_left_to_the_parser() {
+        for plain in [
+            "{}",
+            r#"{"type":"a"}"#,
+            r#" { "type" : "a" , "payload" : { "b" : [ 1 , -2.5e+3 , true , false , null , { } , [ ] ] } , "x" : 0 } "#,
+            r#"{"timestamp":1760000000000,"user_id":null,"payload":null,"properties":"text","é":"ü"}"#,
+            r#"{"payload":[[[]],{"a":{}}],"context":7}"#,
+        ] {
+            assert_eq!(agrees(plain), Ok(true), "{plain}");
+        }
+        for rest in [
+            "",
+            "[]",
+            r#"{"type":"a"}}"#,
+            r#"{"type":"a""#,
+            r#"{"type":"a",}"#,
+            r#"{"type":true}"#,
+            r#"{"timestamp":01}"#,
+            r#"{"timestamp":1.0}"#,
+            r#"{"timestamp":-1}"#,
+            r#"{"event_version":9999999999999999999}"#,
+            r#"{"type":"a","type":"b"}"#,
+            r#"{"payload":{"a":[1}]}"#,
+            r#"{"payload":{"a"}}"#,
+            r#"{"payload":{"a":1,}}"#,
+            r#"{"payload":[,1]}"#,
+            r#"{"payload":[1 2]}"#,
+            r#"{"payload":1.}"#,
+            r#"{"payload":nul}"#,
+            "{\"a\":\"\t\"}",
+        ] {
+            assert_eq!(agrees(rest), Ok(false), "{rest}");
+        }
+        let nested = |depth: usize| format!("{{\"payload\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!((agrees(&nested(32)), agrees(&nested(33))), (Ok(true), Ok(false)));
+    }
+
+    proptest! {
+        #[test]
+        fn it_accepts_nothing_that_the_parser_refuses(text in r#"[{}\[\]",:0-9truefalsn eE.+ -]{0,40}"#) {
+            agrees(&text).map_err(TestCaseError::fail)?;
+            agrees(&format!("{{\"payload\":{text}}}")).map_err(TestCaseError::fail)?;
+            agrees(&format!("{{\"timestamp\":{text}}}")).map_err(TestCaseError::fail)?;
+        }
+
+        #[test]
+        fn it_reads_numbers_as_the_parser_does(text in "-?[0-9]{0,22}(\\.[0-9]{0,3})?([eE][+-]?[0-9]{0,3})?") {
+            for field in ["timestamp", "payload", "x"] {
+                agrees(&format!("{{\"{field}\":{text}}}")).map_err(TestCaseError::fail)?;
+                agrees(&format!("{{\"{field}\":[{text}]}}")).map_err(TestCaseError::fail)?;
+            }
+        }
+    }
+}
