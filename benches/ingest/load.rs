@@ -34,8 +34,8 @@ impl Requests {
     /// So many events in each: one as an object, more as an array.
     pub(crate) fn of(per_request: usize) -> Requests {
         let all = (0..REQUESTS).map(|place| Request::of(place * per_request, per_request)).collect();
-        // Ids go on from run to run.
-        let sent = now_ms().unsigned_abs() << 20;
+        // Other ids in each run, and room for their digits.
+        let sent = (now_ms().unsigned_abs() % 1_000_000_000) << 20;
         Requests { all, per_request, sent }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! `bare` reads a body and answers. `kafka` also parses the events and answers once Kafka has all of them. All three run
 //! at the same time as processes of their own, and one of them at a time is loaded; CPU is user + system of the whole
-//! process. STREAMGAUGE_BENCH_BEFORE names another build of the program, to be measured as well.
+//! process. STREAMGAUGE_BENCH_BUILDS names other builds of the program, with commas, to be measured as well.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a measurement that fails, fails")]
 
 mod load;
@@ -58,10 +58,16 @@ fn main() {
         Target::reference(&["--kafka", &brokers, &topic]),
         Target::ingest(BINARY, &brokers, &topic),
     ];
-    if let Ok(binary) = std::env::var("STREAMGAUGE_BENCH_BEFORE") {
-        let before = Target::ingest(&binary, &brokers, &topic);
-        targets.push(before.named("before"));
+    for build in std::env::var("STREAMGAUGE_BENCH_BUILDS").iter().flat_map(|builds| builds.split(',')) {
+        targets.push(Target::ingest(build, &brokers, &topic).named(build));
     }
+    // A broker takes its time to get up to speed; nobody is measured meanwhile.
+    closed(
+        targets[1].addr,
+        &mut Requests::of(50),
+        64,
+        Duration::from_millis(number("STREAMGAUGE_BENCH_WARM_MS", 10_000)),
+    );
     println!("{rounds} rounds of {during:?}; median (lowest to highest)");
     for per_request in chosen("STREAMGAUGE_BENCH_PER_REQUEST", &[1, 50]) {
         let mut requests = Requests::of(per_request);
