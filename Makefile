@@ -1,6 +1,6 @@
 # What each target does is the text after its ##; `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo kafka test fuzz chaos workers mutants outage bench bench-micro bench-ingest bench-embedded bench-worker bench-spool recovery lint fmt clean
+.PHONY: help demo kafka test fuzz chaos workers mutants outage bench bench-micro bench-ingest bench-embedded bench-worker bench-spool bench-freshness recovery lint fmt clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -62,6 +62,10 @@ bench-worker: ## what a worker costs beside a bare consumer loop, both with noth
 bench-spool: ## events per second from the spool into a real Kafka
 	@scripts/setup.sh
 	scripts/bench.sh spool
+
+bench-freshness: ## how long it takes from an event's receipt until the query API counts it, at half of the peak
+	@scripts/setup.sh
+	cargo bench --bench freshness
 
 recovery: ## how soon counting goes on after a kill, with a large store, and after Redis was away
 	@scripts/setup.sh

@@ -1,4 +1,4 @@
-//! `streamgauge process` beside a minimal loop on the same topic, in turns: `make bench`.
+//! `streamgauge process` beside a minimal loop on the same topic, in turns, without and with dedupe: `make bench`.
 //!
 //! The loop is `BaseConsumer::poll`, a UTF-8 check, serde_json into borrowed fields, and one hash map cell per event:
 //! what the work costs with no store, no offsets, no ledger and no metrics. Both run as processes of their own; CPU is
@@ -8,7 +8,7 @@
 mod shared;
 
 use rdkafka::Message;
-use shared::{Figures, PARTITIONS, figures_of, median, number, produce, reader, row, run_child, told};
+use shared::{Figures, PARTITIONS, cpu_s, figures_of, median, number, produce, reader, row, run_child, told};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -24,22 +24,38 @@ fn main() {
     }
     let brokers = std::env::var("STREAMGAUGE_BENCH_KAFKA").expect("run `make bench`: it starts a Kafka");
     let redis = std::env::var("STREAMGAUGE_BENCH_REDIS").expect("run `make bench`: it starts a Redis");
-    let events: u64 = number("STREAMGAUGE_BENCH_EVENTS", 2_000_000);
+    let events: u64 = number("STREAMGAUGE_BENCH_EVENTS", 4_000_000);
     let rounds = number("STREAMGAUGE_BENCH_ROUNDS", 3);
     let topic = format!("bench-{}", std::process::id());
     produce(&brokers, &topic, events);
-    let (mut reference, mut product) = (Vec::new(), Vec::new());
+    let (mut reference, mut bare, mut whole, mut redis_cpu) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds {
         reference.push(run_child("--loop", &brokers, &topic, events));
-        product.push(run_process(&brokers, &redis, &topic, &format!("{topic}-{round}"), events));
-        println!("round {}: loop {:.2?}, process {:.2?}", round + 1, reference.last(), product.last());
+        let store = redis_process(&redis);
+        let before = cpu_s(store);
+        bare.push(run_process(&brokers, &redis, &topic, &format!("{topic}-{round}-bare"), events, 0));
+        redis_cpu.push((cpu_s(store) - before) / events as f64 * 1e6);
+        whole.push(run_process(&brokers, &redis, &topic, &format!("{topic}-{round}"), events, 200_000));
+        println!("round {}: {:.2?} {:.2?} {:.2?}", round + 1, reference.last(), bare.last(), whole.last());
     }
     println!("\n{events} events, {PARTITIONS} partitions, {rounds} rounds; median (lowest to highest)\n");
     println!("| | events/s | events per CPU-second | peak memory, MiB |\n|---|---|---|---|");
     row("minimal loop", events, &reference);
-    row("process", events, &product);
-    let ratio = |of: fn(&Figures) -> f64| median(reference.iter().zip(&product).map(|(l, p)| of(l) / of(p)).collect());
-    println!("| process / loop | {:.2} | {:.2} | |", ratio(|f| f.wall_s), ratio(|f| f.cpu_s));
+    row("process, dedupe off", events, &bare);
+    row("process", events, &whole);
+    for (name, product) in [("process, dedupe off / loop", &bare), ("process / loop", &whole)] {
+        let ratio =
+            |of: fn(&Figures) -> f64| median(reference.iter().zip(product).map(|(l, p)| of(l) / of(p)).collect());
+        println!("| {name} | {:.2} | {:.2} | |", ratio(|f| f.wall_s), ratio(|f| f.cpu_s));
+    }
+    println!("\nRedis: {:.2} CPU-seconds for a million events", median(redis_cpu));
+}
+
+/// The process of the Redis that the benchmark was given.
+fn redis_process(redis: &str) -> u32 {
+    let mut connection = redis::Client::open(redis).unwrap().get_connection().unwrap();
+    let about: String = redis::cmd("INFO").arg("server").query(&mut connection).unwrap();
+    about.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap().trim().parse().unwrap()
 }
 
 #[derive(serde::Deserialize)]
@@ -76,7 +92,7 @@ fn minimal_loop(brokers: &str, topic: &str, events: u64) {
     told(begun.unwrap().elapsed().as_secs_f64());
 }
 
-fn run_process(brokers: &str, redis: &str, topic: &str, prefix: &str, events: u64) -> Figures {
+fn run_process(brokers: &str, redis: &str, topic: &str, prefix: &str, events: u64, horizon: u64) -> Figures {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("bench.toml");
     let text = format!(
@@ -87,6 +103,7 @@ fn run_process(brokers: &str, redis: &str, topic: &str, prefix: &str, events: u6
         group = "{prefix}"
         [pipeline]
         workers = 1
+        dedupe_horizon = {horizon}
         [store.redis]
         url = "{redis}"
         prefix = "{prefix}"

@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod dlq;
 mod kafka;
+mod load;
 mod open_files;
 mod pace;
 mod replay;
@@ -20,7 +21,7 @@ use crate::telemetry::{LogFormat, Role, init_logging};
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Counts streams of user events per time window, exactly once.
@@ -50,6 +51,8 @@ enum Command {
     Check(ConfigFile),
     /// Count the topic again below the stored offsets and compare; exit code 1 on any difference.
     Verify(verify::Verify),
+    /// Send events at a fixed rate, and say how long the answers took and whether everything accepted was counted.
+    Load(load::Load),
     /// Show what comes in, accepted and refused, as it comes, and why it was refused.
     Tail(tail::Tail),
     /// Let partitions go on that are stopped because records are gone which were never counted.
@@ -72,6 +75,14 @@ impl ConfigFile {
     fn load(&self) -> anyhow::Result<Config> {
         Ok(Config::load(self.config.as_deref(), environment())?)
     }
+}
+
+/// A secret that is given, or stands in a file.
+fn secret(given: Option<&str>, file: Option<&Path>) -> anyhow::Result<Option<String>> {
+    let Some(path) = file else { return Ok(given.map(str::to_owned)) };
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("the file `{}` cannot be read", path.display()))?;
+    Ok(Some(text.trim().to_owned()))
 }
 
 /// The environment, without variables that are no text: none of ours can be.
@@ -124,6 +135,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Demo(demo) => demo.run().await,
             Command::Check(file) => check::check(&file).await,
             Command::Verify(verify) => verify.run().await,
+            Command::Load(load) => load.run().await,
             Command::Tail(tail) => tail.run().await,
             Command::AcceptGap(accept) => accept.run().await,
             Command::Dlq(dlq) => dlq.run().await,

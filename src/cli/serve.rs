@@ -9,7 +9,8 @@ use std::process::ExitCode;
 
 pub(super) async fn serve(config: Config, roles: &[Role]) -> anyhow::Result<ExitCode> {
     let timeout = config.shutdown_timeout;
-    open_files::allow_for(if roles.contains(&Role::Ingest) { config.ingest.max_connections } else { 0 });
+    let connections = if roles.contains(&Role::Ingest) { config.ingest.max_connections } else { 0 };
+    open_files::allow_for(connections, "ingest.max_connections");
     let app = App::build(config, roles).await?;
     let shutdown = Shutdown::new();
     signals::watch(shutdown.clone(), timeout)?;

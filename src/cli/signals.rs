@@ -24,6 +24,22 @@ pub(super) fn watch(shutdown: Shutdown, timeout: Duration) -> std::io::Result<()
     Ok(())
 }
 
+/// The first signal begins `first`, the next one `second`. The process ends by itself.
+///
+/// # Errors
+/// When the system lets nobody watch for signals.
+pub(super) fn begin_in_turn(first: Shutdown, second: Shutdown) -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        for shutdown in [first, second] {
+            next(&mut terminate, &mut interrupt).await;
+            shutdown.begin();
+        }
+        exit(next(&mut terminate, &mut interrupt).await);
+    });
+    Ok(())
+}
+
 /// Waits for either; answers the exit code that a shell gives to it.
 async fn next(terminate: &mut Signal, interrupt: &mut Signal) -> i32 {
     tokio::select! {

@@ -3,7 +3,7 @@
 mod events;
 mod lines;
 
-use super::remark;
+use super::{remark, secret};
 use anyhow::{Context, bail};
 use clap::Args;
 use events::{Event, Parser};
@@ -78,10 +78,7 @@ impl Tail {
     }
 
     fn token(&self) -> anyhow::Result<Option<String>> {
-        let Some(path) = &self.token_file else { return Ok(self.token.clone()) };
-        let text = std::fs::read_to_string(path);
-        let text = text.with_context(|| format!("the token file `{}` cannot be read", path.display()))?;
-        Ok(Some(text.trim().to_owned()))
+        secret(self.token.as_deref(), self.token_file.as_deref())
     }
 }
 

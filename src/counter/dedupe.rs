@@ -10,7 +10,7 @@ const MARKS: i64 = 32;
 /// The event ids of the last `horizon` offsets of one partition.
 ///
 /// By offset and not by time, so that what it answers is a function of the log, and its memory is known: 16 bytes for
-/// each offset and 5 to 10 for each id. Ids are kept as 128-bit hashes under a key of this process, so nobody outside
+/// each offset and 6 to 14 for each id. Ids are kept as 128-bit hashes under a key of this process, so nobody outside
 /// can make two of them meet.
 #[derive(Debug, Clone)]
 pub struct Dedupe {
@@ -20,7 +20,9 @@ pub struct Dedupe {
     base: i64,
     /// One entry for each offset from `base` on.
     ids: VecDeque<u128>,
-    /// For each id the last offset that had it, of which the lower 32 bits tell all within a horizon apart.
+    /// For each id the last offset that had it, of which the lower 32 bits tell all within a horizon apart. Those before
+    /// `base` stand for nothing; they are swept out together when there is no room: to look for each would cost as much
+    /// as to look for an id.
     last: HashTable<u32>,
     /// Offsets and their record times, a part of the horizon apart.
     marks: VecDeque<(i64, i64)>,
@@ -72,22 +74,16 @@ impl Dedupe {
             return;
         }
         self.ids.extend((end..offset).map(|_| NONE));
-        while self.base < offset - self.horizon {
-            self.forget_first();
-        }
-    }
-
-    fn forget_first(&mut self) {
-        let low = self.base as u32;
-        if let Some(hash) = self.ids.pop_front().filter(|hash| *hash != NONE)
-            && let Ok(entry) = self.last.find_entry(hash as u64, |at| *at == low)
-        {
-            entry.remove();
-        }
-        self.base += 1;
+        let forgotten = (offset - self.horizon - self.base).max(0);
+        // Fewer than a horizon, so that there are as many.
+        drop(self.ids.drain(..forgotten as usize));
+        self.base += forgotten;
     }
 
     fn note(&mut self, offset: i64, hash: u128) -> bool {
+        if self.last.len() == self.last.capacity() {
+            self.sweep();
+        }
         let Dedupe { base, ids, last, .. } = self;
         let low = *base as u32;
         let id_at = |at: u32| ids.get(at.wrapping_sub(low) as usize).copied().unwrap_or(NONE);
@@ -97,6 +93,14 @@ impl Dedupe {
         }
         last.insert_unique(hash as u64, offset as u32, |at| id_at(*at) as u64);
         false
+    }
+
+    /// Throws out of `last` what stands for nothing, and makes room for an eighth more than is left.
+    fn sweep(&mut self) {
+        let Dedupe { base, ids, last, .. } = self;
+        let low = *base as u32;
+        last.retain(|at| (at.wrapping_sub(low) as usize) < ids.len());
+        last.reserve(last.len() / 8 + 1, |at| ids.get(at.wrapping_sub(low) as usize).map_or(0, |id| *id as u64));
     }
 
     fn mark(&mut self, offset: i64, time_ms: i64) {

@@ -1,6 +1,7 @@
 //! Many events in one text, read in one pass.
 
 use super::scan;
+use super::sent::Sent;
 use super::text::Shape;
 use super::{Door, Event};
 
@@ -32,7 +33,8 @@ impl<'a> PlainArray<'a> {
     }
 
     fn event(&mut self, rest: &'a str) -> Option<(Event<'a>, usize)> {
-        let (sent, bytes) = scan::first(rest)?;
+        let mut sent = Sent::default();
+        let bytes = scan::first(rest, &mut sent)?;
         let event = Event::of(sent, scan::DEPTH, self.door).ok()?;
         let behind = rest.get(bytes..)?.trim_start_matches(' ');
         match behind.strip_prefix(',') {

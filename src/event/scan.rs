@@ -4,7 +4,6 @@
 //! and words count; so what must hold here is that it accepts nothing that the parser refuses, and reads it the same.
 
 use super::sent::{Field, Sent, Value};
-use memchr::memchr;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -41,26 +40,25 @@ impl<'a> From<&'a RawValue> for RawJson<'a> {
     }
 }
 
-/// The top-level fields of an event whose text has neither a backslash nor a control character; `None` when it is for the
-/// parser to say what it is.
-pub(super) fn read(plain: &str) -> Option<Sent<'_>> {
-    let (sent, bytes) = first(plain)?;
-    plain.bytes().skip(bytes).all(|byte| byte == b' ').then_some(sent)
+/// Reads the top-level fields of an event whose text has neither a backslash nor a control character; `None` when it is for
+/// the parser to say what it is.
+pub(super) fn read<'a>(plain: &'a str, sent: &mut Sent<'a>) -> Option<()> {
+    let end = first(plain, sent)?;
+    plain.bytes().skip(end).all(|byte| byte == b' ').then_some(())
 }
 
-/// The same of the object that such a text begins with, and where it ends.
-pub(super) fn first(plain: &str) -> Option<(Sent<'_>, usize)> {
+/// The same of the object that such a text begins with. Answers where it ends.
+pub(super) fn first<'a>(plain: &'a str, sent: &mut Sent<'a>) -> Option<usize> {
     let mut scan = Scanner::of(plain);
-    let mut sent = Sent::default();
     scan.blanks();
-    scan.object(&mut |scan, name| {
+    scan.object(|scan, name| {
         match Field::named(name) {
             None => sent.extra.push((Cow::Borrowed(name), scan.value()?)),
             Some(field) => sent.put(field, if field.is_object() { scan.raw()? } else { scan.scalar()? })?,
         }
         Some(())
     })?;
-    Some((sent, scan.at))
+    Some(scan.at)
 }
 
 /// The member of that name, the last one if there are several; `Err` when this is for the parser.
@@ -70,7 +68,7 @@ pub(super) fn member<'a>(object: RawJson<'a>, name: &str) -> Result<Option<RawJs
     }
     let mut found = None;
     let mut scan = Scanner::of(object.text);
-    let scanned = scan.object(&mut |scan, other| {
+    let scanned = scan.object(|scan, other| {
         let value = scan.value()?;
         if other == name {
             found = Some(value);
@@ -109,7 +107,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// An object: `member` takes each value, which may have blanks before it.
-    fn object(&mut self, member: &mut dyn FnMut(&mut Scanner<'a>, &'a str) -> Option<()>) -> Option<()> {
+    fn object(&mut self, mut member: impl FnMut(&mut Scanner<'a>, &'a str) -> Option<()>) -> Option<()> {
         self.take(b'{')?;
         self.blanks();
         if self.take(b'}').is_some() {
@@ -143,7 +141,7 @@ impl<'a> Scanner<'a> {
     fn string(&mut self) -> Option<&'a str> {
         self.take(b'"')?;
         let from = self.at;
-        let to = from + memchr(b'"', self.text.as_bytes().get(from..)?)?;
+        let to = from + quote(self.text.as_bytes().get(from..)?)?;
         self.at = to + 1;
         self.text.get(from..to)
     }
@@ -251,6 +249,22 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// Where the first quote is. Most texts are short: eight bytes at a time beat the start of anything cleverer.
+fn quote(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 255;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        // A byte of this is 0 where a quote is; the lowest 0 is found by the borrow of the subtraction.
+        let quotes = u64::from_le_bytes(*word) ^ (ONES * b'"' as u64);
+        let found = quotes.wrapping_sub(ONES) & !quotes & (ONES << 7);
+        if found != 0 {
+            return Some(at * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let at = rest.iter().position(|byte| *byte == b'"')?;
+    Some(words.len() * 8 + at)
+}
+
 fn closing(objects: u64) -> u8 {
     if objects & 1 == 1 { b'}' } else { b']' }
 }
@@ -270,7 +284,10 @@ mod tests {
         if !Shape::of(text).is_plain {
             return Ok(false);
         }
-        let Some(fast) = read(text) else { return Ok(false) };
+        let mut fast = Sent::default();
+        if read(text, &mut fast).is_none() {
+            return Ok(false);
+        }
         for (_, raw) in &fast.extra {
             let mut compact = String::new();
             push_compact(raw.get(), &mut compact);

@@ -125,8 +125,8 @@ impl<'a> Sent<'a> {
     /// # Errors
     /// When it is none, or says a known field twice.
     pub(super) fn read(json: &'a str, shape: Shape) -> Result<Sent<'a>, Invalid> {
-        let plain = if shape.is_plain { scan::read(json) } else { None };
-        plain.map_or_else(|| Sent::parse(json), Ok)
+        let mut sent = Sent::default();
+        if shape.is_plain && scan::read(json, &mut sent).is_some() { Ok(sent) } else { Sent::parse(json) }
     }
 
     /// The same for any text.

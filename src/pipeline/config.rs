@@ -54,8 +54,8 @@ impl Default for Config {
             dedupe_horizon: 200_000,
             max_dedupe_ids: 12_800_000,
             on_gap: OnGap::Stop,
-            flush_cells: 20_000,
-            max_pending_cells: 100_000,
+            flush_cells: 60_000,
+            max_pending_cells: 250_000,
         }
     }
 }

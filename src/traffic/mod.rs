@@ -1,8 +1,9 @@
-//! Synthetic visitors: what the demo shows and what measurements send.
+//! Synthetic visitors: what the demo shows; and load: what measurements send.
 //!
 //! [`Visitors`] is pure: the same seed and times give the same events. [`Driver`] posts what they do to an ingest.
 
 mod driver;
+pub mod load;
 mod visitors;
 
 pub use driver::{Driver, Tally, TrafficError};

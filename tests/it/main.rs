@@ -20,6 +20,7 @@ mod examples;
 mod gaps;
 mod hostile;
 mod kill;
+mod load;
 mod log;
 mod million;
 mod monitoring;
