@@ -1,6 +1,6 @@
 # What each target does is the text after its ##; `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo kafka test fuzz chaos workers mutants outage bench bench-micro bench-worker bench-spool bench-freshness recovery lint fmt clean
+.PHONY: help demo kafka test fuzz chaos workers mutants outage bench bench-micro bench-ingest bench-embedded bench-worker bench-spool bench-freshness recovery lint fmt clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -43,9 +43,17 @@ bench: ## events per second of `process` on a real Kafka and Redis, beside a min
 	@scripts/setup.sh
 	scripts/bench.sh
 
+bench-ingest: ## what taking events costs beside a bare server and one that only hands them to Kafka
+	@scripts/setup.sh
+	scripts/bench.sh ingest
+
 bench-micro: ## what each step costs per event, without any other program
 	@scripts/setup.sh build
 	cargo bench --bench micro
+
+bench-embedded: ## the embedded mode: events per second until they are counted; time to get ready; size of the binary
+	@scripts/setup.sh build
+	cargo bench --bench embedded
 
 bench-worker: ## what a worker costs beside a bare consumer loop, both with nothing to do
 	@scripts/setup.sh

@@ -131,10 +131,15 @@ pub(crate) fn reader(brokers: &str, topic: &str) -> BaseConsumer {
 
 /// CPU and peak memory of a child that is still there, as the kernel counts them.
 pub(crate) fn figures_of(child: &Child, wall_s: f64) -> Figures {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    figures_of_process(child.id(), wall_s)
+}
+
+/// The same of any process.
+pub(crate) fn figures_of_process(process: u32, wall_s: f64) -> Figures {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let kib: f64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
-    Figures { wall_s, cpu_s: cpu_s(child.id()), peak_mib: kib / 1_024.0 }
+    Figures { wall_s, cpu_s: cpu_s(process), peak_mib: kib / 1_024.0 }
 }
 
 /// CPU seconds of a process so far, user and system, as the kernel counts them.

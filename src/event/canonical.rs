@@ -1,7 +1,6 @@
 use super::Event;
 use super::scan::RawJson;
 use super::text::{push_compact, push_quoted};
-use std::fmt::Write;
 
 /// What ingest fills in when it stores an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,10 +24,13 @@ impl Event<'_> {
         push_quoted(stamp.event_id, &mut out);
         out.push_str(",\"event_type\":");
         push_quoted(&self.event_type, &mut out);
-        // Writing into a String cannot fail.
-        let _ = write!(out, ",\"event_version\":{},\"timestamp\":{}", self.event_version, stamp.timestamp_ms);
+        out.push_str(",\"event_version\":");
+        out.push_str(itoa::Buffer::new().format(self.event_version));
+        out.push_str(",\"timestamp\":");
+        out.push_str(itoa::Buffer::new().format(stamp.timestamp_ms));
         if let Some(ms) = stamp.received_at_ms {
-            let _ = write!(out, ",\"received_at\":{ms}");
+            out.push_str(",\"received_at\":");
+            out.push_str(itoa::Buffer::new().format(ms));
         }
         for (name, text) in [("user_id", &self.user_id), ("session_id", &self.session_id)] {
             if let Some(text) = text {
@@ -36,15 +38,17 @@ impl Event<'_> {
                 push_quoted(text, &mut out);
             }
         }
-        for (name, object) in [("payload", self.payload.map(RawJson::get)), ("context", stamp.context)] {
-            if let Some(object) = object {
-                push_name(name, &mut out);
-                push_compact(object, &mut out);
-            }
+        if let Some(payload) = self.payload {
+            push_name("payload", &mut out);
+            push_value(payload, &mut out);
+        }
+        if let Some(context) = stamp.context {
+            push_name("context", &mut out);
+            push_compact(context, &mut out);
         }
         for (name, value) in &self.extra {
             push_name(name, &mut out);
-            push_compact(value.get(), &mut out);
+            push_value(*value, &mut out);
         }
         out.push('}');
         out
@@ -57,6 +61,10 @@ impl Event<'_> {
         let extra = self.extra.iter().map(|(name, value)| name.len() + value.get().len() + 8).sum::<usize>();
         192 + stamp.event_id.len() + self.event_type.len() + texts + objects + extra
     }
+}
+
+fn push_value(value: RawJson<'_>, out: &mut String) {
+    if value.is_compact() { out.push_str(value.get()) } else { push_compact(value.get(), out) }
 }
 
 fn push_name(name: &str, out: &mut String) {

@@ -69,7 +69,11 @@ impl<'a> Event<'a> {
         {
             return Err(Invalid::LoneSurrogate(at));
         }
-        let mut sent = Sent::read(json, shape)?;
+        Event::of(Sent::read(json, shape)?, shape.openings, door)
+    }
+
+    /// Judges what was read. `openings`: no nesting is deeper than this.
+    pub(super) fn of(mut sent: Sent<'a>, openings: usize, door: Door) -> Result<Event<'a>, Invalid> {
         if door == Door::Http {
             refuse_reserved(&mut sent)?;
         }
@@ -81,7 +85,7 @@ impl<'a> Event<'a> {
             received_at_ms: time_ms(&mut sent, Field::ReceivedAt)?,
             user_id: text(&mut sent, &[Field::UserId], 0, 256)?.map(told),
             session_id: text(&mut sent, &[Field::SessionId], 0, 256)?.map(told),
-            payload: payload(&mut sent, shape)?,
+            payload: payload(&mut sent, openings)?,
             context: object(&mut sent, &[Field::Context])?.map(told),
             extra: sent.extra,
         })
@@ -206,9 +210,9 @@ fn object<'a>(sent: &mut Sent<'a>, fields: &[Field]) -> Result<Option<(Field, Ra
     }
 }
 
-fn payload<'a>(sent: &mut Sent<'a>, shape: Shape) -> Result<Option<RawJson<'a>>, Invalid> {
+fn payload<'a>(sent: &mut Sent<'a>, openings: usize) -> Result<Option<RawJson<'a>>, Invalid> {
     let Some((field, payload)) = object(sent, &[Field::Payload, Field::Properties])? else { return Ok(None) };
-    if shape.openings > MAX_DEPTH && is_deeper(payload.get(), MAX_DEPTH) {
+    if openings > MAX_DEPTH && is_deeper(payload.get(), MAX_DEPTH) {
         return Err(Invalid::TooDeep { field: field.name(), most: MAX_DEPTH });
     }
     Ok(Some(payload))

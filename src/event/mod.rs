@@ -3,6 +3,7 @@
 //! Pure: no clock (the caller says when an event was received) and no I/O. Nothing here recurses deeper than the
 //! text it writes is long, so no input can exhaust the stack.
 
+mod array;
 mod canonical;
 mod dimension;
 mod envelope;
@@ -19,6 +20,7 @@ mod sent;
 mod text;
 mod time;
 
+pub use array::PlainArray;
 pub use canonical::Stamp;
 pub use dimension::{Dimension, Dimensions};
 pub use envelope::{Door, Event};

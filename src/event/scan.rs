@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// Levels of nesting inside of a value; what is deeper is left to the parser.
-const DEPTH: u32 = 32;
+pub(super) const DEPTH: usize = 32;
 /// Digits of a number that fits 64 bits in any case.
 const DIGITS: usize = 18;
 
@@ -18,6 +18,8 @@ pub struct RawJson<'a> {
     text: &'a str,
     /// It was found plain, too: what is in it can be looked up by this scanner.
     plain: bool,
+    /// No white space stands between its tokens.
+    compact: bool,
 }
 
 impl<'a> RawJson<'a> {
@@ -25,18 +27,29 @@ impl<'a> RawJson<'a> {
     pub fn get(self) -> &'a str {
         self.text
     }
+
+    /// Whether it is known to have no white space between its tokens.
+    pub(super) fn is_compact(self) -> bool {
+        self.compact
+    }
 }
 
 impl<'a> From<&'a RawValue> for RawJson<'a> {
     fn from(raw: &'a RawValue) -> RawJson<'a> {
-        RawJson { text: raw.get(), plain: false }
+        RawJson { text: raw.get(), plain: false, compact: false }
     }
 }
 
 /// Reads the top-level fields of an event whose text has neither a backslash nor a control character; `None` when it is for
 /// the parser to say what it is.
 pub(super) fn read<'a>(plain: &'a str, sent: &mut Sent<'a>) -> Option<()> {
-    let mut scan = Scanner { text: plain, at: 0 };
+    let end = first(plain, sent)?;
+    plain.bytes().skip(end).all(|byte| byte == b' ').then_some(())
+}
+
+/// The same of the object that such a text begins with. Answers where it ends.
+pub(super) fn first<'a>(plain: &'a str, sent: &mut Sent<'a>) -> Option<usize> {
+    let mut scan = Scanner::of(plain);
     scan.blanks();
     scan.object(|scan, name| {
         match Field::named(name) {
@@ -45,8 +58,7 @@ pub(super) fn read<'a>(plain: &'a str, sent: &mut Sent<'a>) -> Option<()> {
         }
         Some(())
     })?;
-    scan.blanks();
-    (scan.at == plain.len()).then_some(())
+    Some(scan.at)
 }
 
 /// The member of that name, the last one if there are several; `Err` when this is for the parser.
@@ -55,7 +67,7 @@ pub(super) fn member<'a>(object: RawJson<'a>, name: &str) -> Result<Option<RawJs
         return Err(());
     }
     let mut found = None;
-    let mut scan = Scanner { text: object.text, at: 0 };
+    let mut scan = Scanner::of(object.text);
     let scanned = scan.object(|scan, other| {
         let value = scan.value()?;
         if other == name {
@@ -70,9 +82,15 @@ pub(super) fn member<'a>(object: RawJson<'a>, name: &str) -> Result<Option<RawJs
 struct Scanner<'a> {
     text: &'a str,
     at: usize,
+    /// Blanks between tokens so far.
+    skipped: usize,
 }
 
 impl<'a> Scanner<'a> {
+    fn of(text: &'a str) -> Scanner<'a> {
+        Scanner { text, at: 0, skipped: 0 }
+    }
+
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -80,6 +98,7 @@ impl<'a> Scanner<'a> {
     fn blanks(&mut self) {
         while self.peek() == Some(b' ') {
             self.at += 1;
+            self.skipped += 1;
         }
     }
 
@@ -181,9 +200,9 @@ impl<'a> Scanner<'a> {
 
     /// Any value. It does not call itself: nothing that is written can exhaust the stack.
     fn value(&mut self) -> Option<RawJson<'a>> {
-        let from = self.at;
+        let (from, skipped) = (self.at, self.skipped);
         // Which of the open levels are objects, the innermost in the lowest bit.
-        let (mut depth, mut objects) = (0_u32, 0_u64);
+        let (mut depth, mut objects) = (0_usize, 0_u64);
         loop {
             let opened = match self.peek()? {
                 b'{' => Some(1),
@@ -218,7 +237,8 @@ impl<'a> Scanner<'a> {
                 self.at += 1;
             }
             if depth == 0 {
-                return self.text.get(from..self.at).map(|text| RawJson { text, plain: true });
+                let compact = self.skipped == skipped;
+                return self.text.get(from..self.at).map(|text| RawJson { text, plain: true, compact });
             }
             self.at += 1;
             self.blanks();
@@ -251,7 +271,7 @@ fn closing(objects: u64) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::text::Shape;
+    use super::super::text::{Shape, push_compact};
     use super::*;
     use proptest::prelude::*;
 
@@ -267,6 +287,13 @@ mod tests {
         let mut fast = Sent::default();
         if read(text, &mut fast).is_none() {
             return Ok(false);
+        }
+        for (_, raw) in &fast.extra {
+            let mut compact = String::new();
+            push_compact(raw.get(), &mut compact);
+            if raw.is_compact() != (compact == raw.get()) {
+                return Err(format!("{} is compact: {}", raw.get(), raw.is_compact()));
+            }
         }
         let slow = Sent::parse(text).map_err(|error| format!("{text} was accepted: {error}"))?;
         let (fast, slow) = (told(fast), told(slow));
@@ -316,6 +343,7 @@ mod tests {
         fn it_accepts_nothing_that_the_parser_refuses(text in r#"[{}\[\]",:0-9truefalsn eE.+ -]{0,40}"#) {
             agrees(&text).map_err(TestCaseError::fail)?;
             agrees(&format!("{{\"payload\":{text}}}")).map_err(TestCaseError::fail)?;
+            agrees(&format!("{{ \"x\": {text} ,\"y\" : [\" \",{text}] }}")).map_err(TestCaseError::fail)?;
             agrees(&format!("{{\"timestamp\":{text}}}")).map_err(TestCaseError::fail)?;
         }
 

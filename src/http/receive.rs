@@ -61,6 +61,8 @@ where
     // A body mostly comes in one piece, which is not copied.
     let mut first = Bytes::new();
     let mut all = Vec::new();
+    // At most what is allowed; nothing where the client did not say.
+    let declared = body.size_hint().lower() as usize;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Unreceived::BrokeOff(error.to_string()))?;
         let Ok(data) = frame.into_data() else { continue };
@@ -75,7 +77,7 @@ where
             continue;
         }
         if all.is_empty() {
-            all.reserve(FIRST_ROOM_BYTES.min(most as usize));
+            all.reserve(FIRST_ROOM_BYTES.min(declared));
             all.extend_from_slice(&std::mem::take(&mut first));
         }
         all.extend_from_slice(&data);

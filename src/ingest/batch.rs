@@ -4,7 +4,7 @@ use super::clock::{self, Clock};
 use super::reason::Reason;
 use super::sites::Site;
 use crate::envelope::JSON;
-use crate::event::{Door, Event, Invalid, Key, Stamp, made_id};
+use crate::event::{Door, Event, Invalid, Key, PlainArray, Stamp, made_id};
 use crate::log::{About, NewRecord};
 use crate::telemetry::TraceParent;
 use serde::Serialize;
@@ -63,11 +63,28 @@ impl Batch {
         batch
     }
 
+    /// Reads an array of events in one pass, if it holds so many at most and nothing is wrong in it. Else only
+    /// [`Batch::of`] can tell.
+    pub(super) fn of_array(array: &str, most: usize, taking: Taking<'_>) -> Option<Batch> {
+        let mut batch = Batch::default();
+        for event in PlainArray::of(array, Door::Http)? {
+            let (event, bytes) = event?;
+            if bytes as u64 > taking.max_event || batch.records.len() == most {
+                return None;
+            }
+            batch.take(event, taking).ok()?;
+        }
+        Some(batch)
+    }
+
     fn add(&mut self, json: &[u8], taking: Taking<'_>) -> Result<(), Wrong> {
         if json.len() as u64 > taking.max_event {
             return Err(Wrong::TooLarge { found: json.len(), most: taking.max_event });
         }
-        let mut event = Event::parse(json, Door::Http)?;
+        Ok(self.take(Event::parse(json, Door::Http)?, taking)?)
+    }
+
+    fn take(&mut self, mut event: Event<'_>, taking: Taking<'_>) -> Result<(), Invalid> {
         let received_ms = taking.clock.received_ms;
         let skew_ms = match clock::take_sent_at(&mut event)? {
             Some(sent_at_ms) => taking.clock.skew_ms(sent_at_ms),
@@ -131,7 +148,9 @@ impl Wrong {
 
 #[cfg(test)]
 mod tests {
+    use super::super::format::Format;
     use super::*;
+    use proptest::prelude::*;
 
     const NOW: i64 = 1_760_000_000_000;
 
@@ -187,6 +206,44 @@ mod tests {
         let faults: Vec<_> = batch.faults.iter().map(|f| (f.index, f.field.as_deref())).collect();
         assert_eq!(faults, [(1, Some("event_type")), (2, None), (3, None)]);
         assert!(batch.faults[2].error.contains("111 bytes, at most 100"));
+    }
+
+    fn any_event() -> impl Strategy<Value = String> {
+        let good = r#"\{"type":"a[bc]","id":"[a-z]{1,3}"(,"payload":\{"x":\[("[\]\}]"| 1 |\{\})\]\})?(,"sent_at":1760000000000)?\}"#;
+        let odd = [
+            "{}",
+            "7",
+            "null",
+            "\"{\"",
+            "[]",
+            "{",
+            "",
+            " ",
+            r#"{"type":"a""#,
+            r#"{"type":"a","type":"a"}"#,
+            r#"{"type":"a","id":"\ud800"}"#,
+            r#"{"type":"a","id":"\ud83d\ude00"}"#,
+            r#"{"type":"a","context":{}}"#,
+            r#"{"type":"a","id":"e","sent_at":"soon"}"#,
+            "{\"type\":\"a\",\"id\":\"e\"}\u{b}",
+        ];
+        prop_oneof![9 => good, 1 => prop::sample::select(odd.to_vec()).prop_map(str::to_owned)]
+    }
+
+    proptest! {
+        /// In one pass or in two: an array is the same batch, or one pass is not enough.
+        #[test]
+        fn one_pass_takes_what_two_take(
+            events in prop::collection::vec(any_event(), 0..6),
+            around in prop::sample::select(vec![("[", ",", "]"), ("[ ", " ,\n", "\t]"), ("[", ",", ",]"), ("[", ",", ""), ("[", ",", "]]"), ("[", " ", "]")]),
+        ) {
+            let array = format!("{}{}{}", around.0, events.join(around.1), around.2);
+            let (most, taking) = (4, Taking { max_event: 60, ..taking() });
+            let in_two = Format::Json.read(array.as_bytes()).ok().map(|content| Batch::of(&content.events, taking));
+            let in_two = in_two.filter(|batch| batch.faults.is_empty() && batch.records.len() <= most);
+            let in_one = Format::Json.array(array.as_bytes()).and_then(|array| Batch::of_array(array, most, taking));
+            prop_assert_eq!(in_one.map(|b| (b.records, b.event_ids)), in_two.map(|b| (b.records, b.event_ids)), "{}", array);
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::tail::Desk;
 use crate::telemetry::TraceParent;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,20 +88,43 @@ impl Intake {
     /// # Errors
     /// When nothing in it can be taken.
     pub(super) fn body(&self, body: &[u8], asked: &Asked, now_ms: i64) -> Result<Batch, Reject> {
+        if let Some(array) = asked.format.array(body) {
+            // It carries no key. That it holds nothing but good events is by far the most common.
+            let sender = self.sender(asked, None)?;
+            let batch = Batch::of_array(array, self.config.max_events, self.taking(asked, &sender, None, now_ms));
+            if let Some(batch) = batch {
+                return Ok(batch);
+            }
+        }
         let content = asked.format.read(body);
         // Who may not write is told so first, whatever the body is.
         let key = content.as_ref().ok().and_then(|content| content.write_key.as_deref());
-        let sender = match &asked.sender {
-            Sender::Unknown(origin) => &self.sites.sender_by_body(key, origin.as_ref())?,
-            known => known,
-        };
+        let sender = self.sender(asked, key)?;
         let Content { events, sent_at_ms, .. } = content?;
         let (found, most) = (events.len(), self.config.max_events);
         if found > most {
             return Err(Reject::TooManyEvents { found, most });
         }
+        let taking = self.taking(asked, &sender, sent_at_ms, now_ms);
+        let batch = Batch::of(&events, taking);
+        if !asked.dry_run {
+            news::events(&self.tail, taking.site, &events, &batch.faults, now_ms);
+        }
+        if batch.records.is_empty() { Err(Reject::NothingAccepted(batch.faults)) } else { Ok(batch) }
+    }
+
+    /// Who sends, now that the key in the body is known, if there is one.
+    fn sender<'a>(&self, asked: &'a Asked, key: Option<&str>) -> Result<Cow<'a, Sender>, Reject> {
+        match &asked.sender {
+            Sender::Unknown(origin) => self.sites.sender_by_body(key, origin.as_ref()).map(Cow::Owned),
+            known => Ok(Cow::Borrowed(known)),
+        }
+    }
+
+    /// How the events of a request are taken. `sent_at_ms` is what its body says.
+    fn taking<'a>(&'a self, asked: &Asked, sender: &'a Sender, sent_at_ms: Option<i64>, now_ms: i64) -> Taking<'a> {
         let clock = Clock { received_ms: now_ms, max_skew_ms: millis(self.config.max_skew) };
-        let taking = Taking {
+        Taking {
             key: self.config.key.key(),
             max_event: self.config.max_event.0,
             clock,
@@ -110,12 +134,7 @@ impl Intake {
                 Sender::Anybody | Sender::Unknown(_) => None,
             },
             trace: asked.trace,
-        };
-        let batch = Batch::of(&events, taking);
-        if !asked.dry_run {
-            news::events(&self.tail, taking.site, &events, &batch.faults, now_ms);
         }
-        if batch.records.is_empty() { Err(Reject::NothingAccepted(batch.faults)) } else { Ok(batch) }
     }
 
     /// What would become of a batch.

@@ -98,6 +98,13 @@ impl Format {
         }
     }
 
+    /// A body that is an array and nothing else, as far as its first byte tells.
+    pub(super) fn array(self, body: &[u8]) -> Option<&str> {
+        let body = body.trim_ascii();
+        let may_be = self != Format::Lines && body.first() == Some(&b'[');
+        if may_be { simdutf8::basic::from_utf8(body).ok() } else { None }
+    }
+
     /// Takes a body apart. A text may still be no event; but where the body is one JSON value, it is a valid one.
     ///
     /// # Errors

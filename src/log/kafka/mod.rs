@@ -125,7 +125,8 @@ impl KafkaLog {
 
 fn producing(config: &KafkaConfig, ours: &[(&str, &str)]) -> ClientConfig {
     let mut all = vec![
-        ("linger.ms", "2"),
+        // Few clients are answered soon; with many, batches form while others are under way.
+        ("linger.ms", "1"),
         ("compression.type", "lz4"),
         ("message.timeout.ms", "15000"),
         // Ingest says 503 long before: this bounds memory, not throughput.
@@ -136,6 +137,9 @@ fn producing(config: &KafkaConfig, ours: &[(&str, &str)]) -> ClientConfig {
     let fixed = [
         ("acks", "all"),
         ("enable.idempotence", "true"),
+        // A broker works on one request of a connection at a time. A second one on its way keeps it busy; more of them
+        // would only be smaller.
+        ("max.in.flight.requests.per.connection", "2"),
         ("partitioner", "murmur2_random"),
         // Else a question about a missing topic would make it, with the broker's defaults.
         ("allow.auto.create.topics", "false"),

@@ -183,7 +183,6 @@ impl Producer {
         delivery: &Arc<Delivery>,
         place: usize,
     ) -> Result<(), RDKafkaErrorCode> {
-        let begun = Instant::now();
         let share = Box::new(Share { delivery: delivery.clone(), place });
         let mut outgoing = BaseRecord::<[u8], [u8], _>::with_opaque_to(&self.topic, share);
         outgoing.key = record.key;
@@ -191,15 +190,17 @@ impl Producer {
         outgoing.headers = Some(record.headers);
         // Before it is handed over: its report may come before `send` returns.
         delivery.left.fetch_add(1, Ordering::AcqRel);
-        while let Err((error, back)) = client.send(outgoing) {
-            if code(&error) != RDKafkaErrorCode::QueueFull || begun.elapsed() >= ROOM {
-                delivery.left.fetch_sub(1, Ordering::AcqRel);
-                return Err(code(&error));
-            }
-            outgoing = back;
+        let Err((mut error, mut outgoing)) = client.send(outgoing) else { return Ok(()) };
+        let begun = Instant::now();
+        while code(&error) == RDKafkaErrorCode::QueueFull && begun.elapsed() < ROOM {
             tokio::time::sleep(ROOM_LOOK).await;
+            match client.send(outgoing) {
+                Ok(()) => return Ok(()),
+                Err((again, back)) => (error, outgoing) = (again, back),
+            }
         }
-        Ok(())
+        delivery.left.fetch_sub(1, Ordering::AcqRel);
+        Err(code(&error))
     }
 
     /// A fatal error ends a client for good: the idempotent producer has lost track of what the broker has. A new one
