@@ -317,7 +317,7 @@ async fn a_place_that_the_log_does_not_hold_is_said_and_can_be_left() {
         let mut member = Member::join(&log);
         drive("all records", &mut [&mut member], |m| m[0].read.len() == 100);
         member.consumer.start(&[(1, 1_000_000)]).unwrap();
-        drive("the error", &mut [&mut member], |m| m[0].notices.contains(&Notice::OutOfRange(None)));
+        drive("the error", &mut [&mut member], |m| m[0].notices.contains(&Notice::OutOfRange(Some(1))));
         member.read.clear();
         member.consumer.start(&[(1, 0)]).unwrap();
         drive("the partition again", &mut [&mut member], |m| m[0].read.first() == Some(&(1, 0)));

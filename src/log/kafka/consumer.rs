@@ -1,5 +1,6 @@
 //! One member of the consumer group.
 
+use super::batch::{BatchConsumer, Message};
 use super::context::{Complaints, settings};
 use super::members::Membership;
 use super::topics::ANSWER;
@@ -16,6 +17,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// Records that are taken from librdkafka at a time.
+const CHUNK: usize = 1_000;
 
 /// How long leaving the group may take. It goes on without us, and at worst the session times out.
 const LEAVE: Duration = Duration::from_secs(3);
@@ -89,7 +93,7 @@ impl ConsumerContext for Context {
     }
 }
 
-type Client = BaseConsumer<Context>;
+type Client = BatchConsumer<Context>;
 
 /// See [`Consumer`]; made by [`super::KafkaLog`].
 pub(super) struct KafkaConsumer {
@@ -108,9 +112,9 @@ impl KafkaConsumer {
     ) -> Result<KafkaConsumer, LogError> {
         let context =
             Context { topic: config.topic.clone(), members: Mutex::default(), complaints: Complaints::new(metrics) };
-        let client: Client = consuming(config, number, bytes)
-            .create_with_context(context)
-            .map_err(|e| LogError::Client(e.to_string()))?;
+        let client = consuming(config, number, bytes).create_with_context(context);
+        let client = BatchConsumer::of(client.map_err(|e| LogError::Client(e.to_string()))?)
+            .ok_or_else(|| LogError::Client("it has no memory for a queue".to_owned()))?;
         client.subscribe(&[&config.topic]).map_err(|e| LogError::Client(e.to_string()))?;
         Ok(KafkaConsumer { brokers: config.brokers.clone(), client: Mutex::new(Some(Arc::new(client))) })
     }
@@ -132,16 +136,35 @@ impl KafkaConsumer {
         let context = client.context();
         let mut members = context.members();
         let again = members.take_started(&positions.iter().map(|(partition, _)| *partition).collect::<Vec<_>>());
-        let place = || {
-            if !again.is_empty() {
-                client.incremental_unassign(&context.names(&again)?)?;
-            }
-            let to = positions.iter().map(|(partition, offset)| (*partition, Offset::Offset(*offset)));
-            client.incremental_assign(&context.list(to)?)
-        };
-        place().map_err(|e| self.failed(e))?;
+        if !again.is_empty() {
+            let names = context.names(&again).and_then(|names| client.incremental_unassign(&names));
+            names.map_err(|e| self.failed(e))?;
+        }
+        client
+            .forward(&context.topic, positions.iter().map(|(partition, _)| *partition))
+            .map_err(|partition| self.failed(format!("the client does not know partition {partition}")))?;
+        let to = positions.iter().map(|(partition, offset)| (*partition, Offset::Offset(*offset)));
+        let assigned = context.list(to).and_then(|list| client.incremental_assign(&list));
+        assigned.map_err(|e| self.failed(e))?;
         members.started(positions.iter().map(|(partition, _)| *partition));
         Ok(())
+    }
+
+    /// How many of them were handed out. An error of a partition is noted.
+    fn hand_out(&self, client: &Client, messages: Vec<Message>, each: &mut dyn FnMut(LogRecord<'_>)) -> usize {
+        let context = client.context();
+        // Looked at once: what changes it is called by this thread, before and after.
+        let withholds = context.members().withholds();
+        let mut handed_out = 0;
+        for message in messages {
+            if let Some(error) = message.error() {
+                self.note(client, &KafkaError::MessageConsumption(error), Some(message.partition()));
+            } else if !(withholds && context.members().withheld(message.partition())) {
+                each(message.record());
+                handed_out += 1;
+            }
+        }
+        handed_out
     }
 
     fn unassign(&self, client: &Client, partitions: &[i32]) -> Result<(), LogError> {
@@ -157,9 +180,10 @@ impl KafkaConsumer {
         unassign().map_err(|e| self.failed(e))
     }
 
-    fn note(&self, client: &Client, error: &KafkaError) {
+    /// Notes what went wrong, with the partition that it concerns if that is known.
+    fn note(&self, client: &Client, error: &KafkaError, partition: Option<i32>) {
         let context = client.context();
-        let Some(notice) = notice_of(error) else { return };
+        let Some(notice) = notice_of(error, partition) else { return };
         if matches!(notice, Notice::OutOfRange(_)) {
             context.complaints.error(error, "partitions are looked up again");
         }
@@ -244,7 +268,7 @@ fn consuming(config: &KafkaConfig, number: usize, bytes: u64) -> ClientConfig {
 
 /// What the pipeline has to know of an error; nothing of the end of a partition. An error that does not say which
 /// partition it concerns, and might have cost one its place, concerns all of them.
-fn notice_of(error: &KafkaError) -> Option<Notice> {
+fn notice_of(error: &KafkaError, partition: Option<i32>) -> Option<Notice> {
     let code = match error {
         KafkaError::PartitionEOF(_) => return None,
         KafkaError::MessageConsumptionFatal(code) => {
@@ -254,7 +278,7 @@ fn notice_of(error: &KafkaError) -> Option<Notice> {
     };
     match code {
         Some(code) if is_elsewhere(code) => Some(Notice::Failed(error.to_string())),
-        _ => Some(Notice::OutOfRange(None)),
+        _ => Some(Notice::OutOfRange(partition)),
     }
 }
 
@@ -311,26 +335,26 @@ impl Headers for BorrowedMessage<'_> {
 impl Consumer for KafkaConsumer {
     fn poll(&self, timeout: Duration, max: usize, each: &mut dyn FnMut(LogRecord<'_>)) -> Vec<Notice> {
         let Ok(client) = self.client() else { return Vec::new() };
-        let context = client.context();
-        let (mut handed_out, mut wait) = (0, timeout);
-        // Looked at once: what changes it is called by this thread, or within `client.poll`, which then ends the wait.
+        // First what happens to the membership: what it takes away is not handed out any more.
+        while let Some(event) = client.poll(Duration::ZERO) {
+            // The records of all partitions are forwarded, so none comes this way.
+            event.err().iter().for_each(|error| self.note(&client, error, None));
+        }
+        let mut notices = client.context().members().notices();
+        let mut wait = if notices.is_empty() { timeout } else { Duration::ZERO };
+        let mut handed_out = 0;
         while handed_out < max {
-            match client.poll(wait) {
-                None => break,
-                Some(Err(error)) => self.note(&client, &error),
-                Some(Ok(message)) => {
-                    let members = context.members();
-                    let withheld = members.withholds() && members.withheld(message.partition());
-                    drop(members);
-                    if !withheld {
-                        each(record(&message));
-                        handed_out += 1;
-                    }
-                }
+            let room = CHUNK.min(max - handed_out);
+            let messages = client.batch(wait, room);
+            let were_all = messages.len() < room;
+            handed_out += self.hand_out(&client, messages, each);
+            if were_all {
+                break;
             }
             wait = Duration::ZERO;
         }
-        context.members().notices()
+        notices.append(&mut client.context().members().notices());
+        notices
     }
 
     fn start(&self, positions: &[(i32, i64)]) -> Result<(), LogError> {

@@ -1,5 +1,6 @@
 //! The log as a Kafka topic, by librdkafka.
 
+mod batch;
 mod consumer;
 mod context;
 mod copies;
