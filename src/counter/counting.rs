@@ -156,7 +156,7 @@ mod tests {
     fn an_event_adds_to_each_window_of_each_counter_that_wants_it() {
         let (counted, segment) = count(r#"{"type":"view","payload":{"path":"/a"}}"#);
         assert_eq!(counted, Counted::Event(Outcome::Counted));
-        let mut slots: Vec<_> = segment.deltas.iter().map(|(s, b)| (s, b.total(), b.keys().len())).collect();
+        let mut slots: Vec<_> = segment.deltas.buckets().iter().map(|b| (b.slot, b.total, b.keys.len())).collect();
         slots.sort();
         let start = NOW / 1_000;
         let slot = |counter, window, size: i64| Slot { counter, window, start: start / size * size };
@@ -175,7 +175,7 @@ mod tests {
         let late = format!(r#"{{"type":"view","timestamp":{}}}"#, NOW - 7_200_000);
         let (counted, segment) = count(&late);
         assert_eq!(counted, Counted::Event(Outcome::Counted));
-        assert!(segment.deltas.iter().all(|(slot, _)| slot.window == 1), "only the minute is still kept");
+        assert!(segment.deltas.buckets().iter().all(|bucket| bucket.slot.window == 1), "only the minute is still kept");
         assert!(matches!(count("{}").0, Counted::DeadLetter(_)));
     }
 

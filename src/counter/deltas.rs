@@ -16,66 +16,94 @@ pub struct Slot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyId(u32);
 
+/// Place of a bucket among those of its [`Deltas`].
+type Place = u32;
+
+/// How many buckets of a key lie beside each other: those of three windows, one of which has just moved on.
+const NEAR: usize = 4;
+/// No bucket has this place.
+const FREE: Place = Place::MAX;
+
+/// A key and its first buckets: within one line of the processor's cache, and so is all that most events touch of it.
+#[derive(Debug, Clone)]
+struct Row {
+    /// Where its text lies.
+    text: (u32, u32),
+    places: [Place; NEAR],
+    events: [u64; NEAR],
+}
+
 /// The keys of one counter, each once: an event has one key, and adds to many buckets under it.
 #[derive(Debug, Clone, Default)]
-struct Names {
+struct Keys {
     /// By id.
-    keys: Vec<Box<str>>,
+    rows: Vec<Row>,
+    /// The texts of all keys, one behind the other.
+    texts: String,
     /// Under a hasher of this process: keys come from outside.
     hasher: ahash::RandomState,
     ids: HashTable<KeyId>,
+    /// What has no room in the rows. Ids are given out here, so nobody can choose them for their hashes.
+    far: HashMap<(KeyId, Place), u64>,
 }
 
-impl Names {
+impl Keys {
     fn id(&mut self, key: &str) -> KeyId {
-        let Names { keys, hasher, ids } = self;
+        let Keys { rows, texts, hasher, ids, .. } = self;
         let hash = hasher.hash_one(key);
-        if let Some(id) = ids.find(hash, |id| *keys[id.0 as usize] == *key) {
+        if let Some(id) = ids.find(hash, |id| text(rows, texts, *id) == key) {
             return *id;
         }
-        // A segment is bounded by far fewer cells.
-        let id = KeyId(keys.len() as u32);
-        keys.push(key.into());
-        ids.insert_unique(hash, id, |id| hasher.hash_one(&*keys[id.0 as usize]));
+        // A segment is bounded by far fewer cells, and a key by 256 bytes.
+        let id = KeyId(rows.len() as u32);
+        rows.push(Row { text: (texts.len() as u32, key.len() as u32), places: [FREE; NEAR], events: [0; NEAR] });
+        texts.push_str(key);
+        ids.insert_unique(hash, id, |id| hasher.hash_one(text(rows, texts, *id)));
         id
     }
-}
 
-#[derive(Debug, Clone, Default)]
-struct Cells {
-    total: u64,
-    /// Ids are given out here, one after the other, so nobody can choose them for their hashes.
-    keys: HashMap<KeyId, u64>,
-}
-
-impl Cells {
-    fn add(&mut self, key: Option<KeyId>, n: u64) -> usize {
-        self.total += n;
-        let Some(key) = key else { return 0 };
-        let before = self.keys.len();
-        *self.keys.entry(key).or_default() += n;
-        self.keys.len() - before
+    /// Whether the key had nothing in that bucket before.
+    fn add(&mut self, id: KeyId, to: Place, n: u64) -> bool {
+        let row = &mut self.rows[id.0 as usize];
+        for (place, events) in row.places.iter_mut().zip(&mut row.events) {
+            if *place == to || *place == FREE {
+                *events += n;
+                return std::mem::replace(place, to) == FREE;
+            }
+        }
+        let before = self.far.len();
+        *self.far.entry((id, to)).or_default() += n;
+        self.far.len() > before
     }
+
+    /// Each bucket of each key.
+    fn cells(&self) -> impl Iterator<Item = (KeyId, Place, u64)> {
+        let near = self.rows.iter().zip(0..).flat_map(|(row, id)| {
+            let cells = row.places.iter().zip(&row.events).take_while(|(place, _)| **place != FREE);
+            cells.map(move |(place, n)| (KeyId(id), *place, *n))
+        });
+        near.chain(self.far.iter().map(|((id, place), n)| (*id, *place, *n)))
+    }
+
+    fn text(&self, id: KeyId) -> &str {
+        text(&self.rows, &self.texts, id)
+    }
+}
+
+fn text<'a>(rows: &[Row], texts: &'a str, id: KeyId) -> &'a str {
+    let (start, length) = rows[id.0 as usize].text;
+    &texts[start as usize..(start + length) as usize]
 }
 
 /// What is to be added to one bucket.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bucket<'a> {
-    cells: &'a Cells,
-    names: &'a [Box<str>],
-}
-
-impl<'a> Bucket<'a> {
+    /// Which one.
+    pub slot: Slot,
     /// Events, over all keys.
-    pub fn total(&self) -> u64 {
-        self.cells.total
-    }
-
+    pub total: u64,
     /// Keys and their events, in no order; none for a counter without dimensions.
-    pub fn keys(&self) -> impl ExactSizeIterator<Item = (&'a str, u64)> + use<'a> {
-        let names = self.names;
-        self.cells.keys.iter().map(move |(id, n)| (&*names[id.0 as usize], *n))
-    }
+    pub keys: Vec<(&'a str, u64)>,
 }
 
 /// What a range of offsets adds to the counts.
@@ -85,23 +113,25 @@ impl<'a> Bucket<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct Deltas {
     /// By the counter's place; shorter where the last ones have no keys.
-    names: Vec<Names>,
-    buckets: HashMap<Slot, Cells>,
+    keys: Vec<Keys>,
+    places: HashMap<Slot, Place>,
+    /// Each bucket and its events over all keys, by place.
+    totals: Vec<(Slot, u64)>,
     cells: usize,
 }
 
 impl Deltas {
     /// The id of a counter's key, for [`Deltas::add_by_id`].
     pub fn id(&mut self, counter: u16, key: &str) -> KeyId {
-        self.names_of(counter).id(key)
+        self.keys_of(counter).id(key)
     }
 
-    fn names_of(&mut self, counter: u16) -> &mut Names {
+    fn keys_of(&mut self, counter: u16) -> &mut Keys {
         let at = usize::from(counter);
-        if self.names.len() <= at {
-            self.names.resize_with(at + 1, Names::default);
+        if self.keys.len() <= at {
+            self.keys.resize_with(at + 1, Keys::default);
         }
-        &mut self.names[at]
+        &mut self.keys[at]
     }
 
     /// Adds `n` events to a bucket, under `key` where the counter has dimensions.
@@ -112,14 +142,27 @@ impl Deltas {
 
     /// The same under an id that these deltas have given out for the slot's counter.
     pub fn add_by_id(&mut self, slot: Slot, key: Option<KeyId>, n: u64) {
-        let buckets = self.buckets.len();
-        let added = self.buckets.entry(slot).or_default().add(key, n);
-        self.cells += added + (self.buckets.len() - buckets);
+        let place = self.add_total(slot, n);
+        if let Some(id) = key {
+            self.cells += usize::from(self.keys_of(slot.counter).add(id, place, n));
+        }
+    }
+
+    fn add_total(&mut self, slot: Slot, n: u64) -> Place {
+        let Deltas { places, totals, cells, .. } = self;
+        let place = *places.entry(slot).or_insert_with(|| {
+            *cells += 1;
+            totals.push((slot, 0));
+            // A segment is bounded by far fewer cells.
+            (totals.len() - 1) as Place
+        });
+        totals[place as usize].1 += n;
+        place
     }
 
     /// Adds all of `other` to this.
     pub fn merge(&mut self, other: Deltas) {
-        if self.buckets.is_empty() {
+        if self.is_empty() {
             *self = other;
         } else {
             self.add_all(&other);
@@ -128,22 +171,15 @@ impl Deltas {
 
     /// Adds all of `other` to this.
     pub fn add_all(&mut self, other: &Deltas) {
-        let renamed = |(counter, theirs): (usize, &Names)| {
+        let places: Vec<Place> = other.totals.iter().map(|(slot, n)| self.add_total(*slot, *n)).collect();
+        for (counter, theirs) in other.keys.iter().enumerate() {
             // There are at most 1,000 counters.
-            let ours = self.names_of(counter as u16);
-            theirs.keys.iter().map(|key| ours.id(key)).collect::<Vec<KeyId>>()
-        };
-        let ids: Vec<Vec<KeyId>> = other.names.iter().enumerate().map(renamed).collect();
-        for (slot, theirs) in &other.buckets {
-            let buckets = self.buckets.len();
-            let mine = self.buckets.entry(*slot).or_default();
-            let keys = mine.keys.len();
-            mine.total += theirs.total;
-            for (id, n) in &theirs.keys {
-                *mine.keys.entry(ids[usize::from(slot.counter)][id.0 as usize]).or_default() += n;
-            }
-            self.cells += mine.keys.len() - keys;
-            self.cells += self.buckets.len() - buckets;
+            let ours = self.keys_of(counter as u16);
+            let ids: Vec<KeyId> = (0..theirs.rows.len()).map(|id| ours.id(theirs.text(KeyId(id as u32)))).collect();
+            let added =
+                theirs.cells().filter(|(id, place, n)| ours.add(ids[id.0 as usize], places[*place as usize], *n));
+            let added = added.count();
+            self.cells += added;
         }
     }
 
@@ -154,15 +190,19 @@ impl Deltas {
 
     /// Whether there is nothing to add.
     pub fn is_empty(&self) -> bool {
-        self.buckets.is_empty()
+        self.totals.is_empty()
     }
 
-    /// All buckets, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (Slot, Bucket<'_>)> {
-        self.buckets.iter().map(|(slot, cells)| {
-            let names = self.names.get(usize::from(slot.counter)).map_or(&[][..], |names| &names.keys);
-            (*slot, Bucket { cells, names })
-        })
+    /// All buckets, gathered from the keys; in no order.
+    pub fn buckets(&self) -> Vec<Bucket<'_>> {
+        let empty = |(slot, total): &(Slot, u64)| Bucket { slot: *slot, total: *total, keys: Vec::new() };
+        let mut buckets: Vec<_> = self.totals.iter().map(empty).collect();
+        for keys in &self.keys {
+            for (id, place, n) in keys.cells() {
+                buckets[place as usize].keys.push((keys.text(id), n));
+            }
+        }
+        buckets
     }
 }
 
@@ -170,7 +210,7 @@ impl PartialEq for Deltas {
     /// Whether both add the same: ids are nobody else's business.
     fn eq(&self, other: &Deltas) -> bool {
         fn sorted(deltas: &Deltas) -> BTreeMap<Slot, (u64, BTreeMap<&str, u64>)> {
-            deltas.iter().map(|(slot, bucket)| (slot, (bucket.total(), bucket.keys().collect()))).collect()
+            deltas.buckets().into_iter().map(|b| (b.slot, (b.total, b.keys.into_iter().collect()))).collect()
         }
         sorted(self) == sorted(other)
     }
@@ -195,7 +235,7 @@ mod tests {
     }
 
     fn adds() -> impl Strategy<Value = Vec<Added>> {
-        prop::collection::vec((0_u16..3, 0_i64..4, prop::option::of(0_u8..6), 1_u64..1_000), 0..60)
+        prop::collection::vec((0_u16..3, 0_i64..8, prop::option::of(0_u8..6), 1_u64..1_000), 0..60)
     }
 
     proptest! {
@@ -216,7 +256,7 @@ mod tests {
         fn cells_counts_buckets_and_keys(a in adds(), b in adds()) {
             let mut deltas = gathered(&a);
             deltas.merge(gathered(&b));
-            let counted: usize = deltas.iter().map(|(_, bucket)| 1 + bucket.keys().len()).sum();
+            let counted: usize = deltas.buckets().iter().map(|bucket| 1 + bucket.keys.len()).sum();
             prop_assert_eq!(deltas.cells(), counted);
         }
     }

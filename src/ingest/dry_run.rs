@@ -97,12 +97,11 @@ fn rehearse(index: usize, record: &NewRecord, counting: &mut Counting, counts: &
 
 /// What a segment of one record adds to, in the order of the configuration.
 fn reached(segment: &Segment, counters: &Counters) -> Vec<Reached> {
-    let mut buckets: Vec<_> = segment.deltas.iter().collect();
-    buckets.sort_unstable_by_key(|(slot, _)| *slot);
+    let mut buckets = segment.deltas.buckets();
+    buckets.sort_unstable_by_key(|bucket| bucket.slot);
     let mut reached = Vec::new();
-    for same in buckets.chunk_by(|(one, _), (other, _)| one.counter == other.counter) {
-        let (Slot { counter, .. }, bucket) = same[0];
-        let Some(counter) = counters.get(counter) else { continue };
+    for same in buckets.chunk_by(|one, other| one.slot.counter == other.slot.counter) {
+        let Some(counter) = counters.get(same[0].slot.counter) else { continue };
         let window = |slot: Slot| {
             let window = counter.windows().get(usize::from(slot.window))?;
             let (size, start) = (window.label().to_owned(), slot.start);
@@ -110,8 +109,8 @@ fn reached(segment: &Segment, counters: &Counters) -> Vec<Reached> {
         };
         reached.push(Reached {
             counter: counter.name().to_owned(),
-            key: bucket.keys().next().map(|(key, _)| key.to_owned()),
-            windows: same.iter().filter_map(|(slot, _)| window(*slot)).collect(),
+            key: same[0].keys.first().map(|(key, _)| (*key).to_owned()),
+            windows: same.iter().filter_map(|bucket| window(bucket.slot)).collect(),
         });
     }
     reached

@@ -1,7 +1,7 @@
 //! One flush as what has to be written: checked, and the deltas of all its parts merged. Pure.
 
 use super::{Flush, PartitionFlush, StoreError};
-use crate::counter::{Bucket, Counters, Deltas, Slot};
+use crate::counter::{Bucket, Counters, Deltas};
 use std::borrow::Cow;
 use std::collections::HashSet;
 
@@ -53,15 +53,14 @@ pub(super) fn additions<'a>(
     now_ms: i64,
     counters: &'a Counters,
 ) -> Result<Vec<Addition<'a>>, StoreError> {
-    let mut buckets: Vec<_> = deltas.iter().collect();
-    buckets.sort_unstable_by_key(|(slot, _)| *slot);
-    let additions = buckets.into_iter().map(|(slot, bucket)| addition(slot, bucket, now_ms, counters));
+    let mut buckets = deltas.buckets();
+    buckets.sort_unstable_by_key(|bucket| bucket.slot);
+    let additions = buckets.into_iter().map(|bucket| addition(bucket, now_ms, counters));
     additions.filter_map(Result::transpose).collect()
 }
 
 fn addition<'a>(
-    slot: Slot,
-    bucket: Bucket<'a>,
+    Bucket { slot, total, mut keys }: Bucket<'a>,
     now_ms: i64,
     counters: &'a Counters,
 ) -> Result<Option<Addition<'a>>, StoreError> {
@@ -73,11 +72,10 @@ fn addition<'a>(
     if !window.is_kept(slot.start, now_ms) {
         return Ok(None);
     }
-    let in_keys = bucket.keys().try_fold(0_u64, |sum, (_, n)| sum.checked_add(n));
-    if bucket.total() > LARGEST || in_keys.is_none_or(|sum| sum > bucket.total()) {
-        return contradiction(format!("counter `{}`: a total of {} is impossible", counter.name(), bucket.total()));
+    let in_keys = keys.iter().try_fold(0_u64, |sum, (_, n)| sum.checked_add(*n));
+    if total > LARGEST || in_keys.is_none_or(|sum| sum > total) {
+        return contradiction(format!("counter `{}`: a total of {total} is impossible", counter.name()));
     }
-    let mut keys: Vec<_> = bucket.keys().collect();
     keys.sort_unstable();
     Ok(Some(Addition {
         counter: counter.name(),
@@ -85,7 +83,7 @@ fn addition<'a>(
         start: slot.start,
         lasts_s: window.size_s() + window.keep_s() + GRACE_S,
         max_keys: counter.spec().max_keys,
-        total: bucket.total(),
+        total,
         keys,
     }))
 }

@@ -93,10 +93,10 @@ impl Model {
             stored.2 = stored.2.max(segment.watermark.ms());
             stored.3 = segment.fingerprint.or(stored.3);
             stored.4.add(&segment.ledger);
-            for (slot, bucket) in segment.deltas.iter() {
-                let sum = added.entry(slot).or_default();
-                sum.0 += bucket.total();
-                bucket.keys().for_each(|(key, n)| *sum.2.entry(key.to_owned()).or_default() += n);
+            for bucket in segment.deltas.buckets() {
+                let sum = added.entry(bucket.slot).or_default();
+                sum.0 += bucket.total;
+                bucket.keys.into_iter().for_each(|(key, n)| *sum.2.entry(key.to_owned()).or_default() += n);
             }
         }
         added.retain(|slot, _| is_kept(counters, *slot, flush.now_ms));

@@ -189,12 +189,13 @@ fn apply(kept: &mut Kept, part: &PartitionFlush, pieces: &[Piece], now_ms: i64) 
 }
 
 fn add(counts: &mut BTreeMap<Cell, u64>, segment: &Segment) -> usize {
-    for (slot, bucket) in segment.deltas.iter() {
+    for bucket in segment.deltas.buckets() {
+        let slot = bucket.slot;
         let mut count = |key: String, n: u64| {
             *counts.entry((slot.counter, slot.window, slot.start, key)).or_default() += n;
         };
-        count(String::new(), bucket.total());
-        bucket.keys().for_each(|(key, n)| count(key.to_owned(), n));
+        count(String::new(), bucket.total);
+        bucket.keys.into_iter().for_each(|(key, n)| count(key.to_owned(), n));
     }
     segment.deltas.cells()
 }

@@ -41,9 +41,10 @@ fn both(records: &[(Option<i64>, Option<Vec<u8>>)]) -> (Recount, HashMap<Bucket,
         counting.count(*time_ms, value.as_deref(), &mut dedupe, &mut segment);
         recount.record(0, offset as i64, *time_ms, value.as_deref());
     }
-    let buckets = segment.deltas.iter().map(|(slot, bucket)| {
-        let keys = bucket.keys().map(|(key, n)| (key.to_owned(), n)).collect();
-        ((slot.counter.into(), slot.window.into(), slot.start), Cells { total: bucket.total(), keys })
+    let buckets = segment.deltas.buckets().into_iter().map(|bucket| {
+        let slot = bucket.slot;
+        let keys = bucket.keys.into_iter().map(|(key, n)| (key.to_owned(), n)).collect();
+        ((slot.counter.into(), slot.window.into(), slot.start), Cells { total: bucket.total, keys })
     });
     let ledger = segment.ledger;
     let outcomes = Outcomes {
