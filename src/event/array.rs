@@ -35,7 +35,7 @@ impl<'a> PlainArray<'a> {
     fn event(&mut self, rest: &'a str) -> Option<(Event<'a>, usize)> {
         let mut sent = Sent::default();
         let bytes = scan::first(rest, &mut sent)?;
-        let event = Event::of(sent, scan::DEPTH, self.door).ok()?;
+        let event = Event::of(&mut sent, scan::DEPTH, self.door).ok()?;
         let behind = rest.get(bytes..)?.trim_start_matches(' ');
         match behind.strip_prefix(',') {
             Some(more) => self.rest = Some(more.trim_start_matches(' ')),

@@ -69,25 +69,27 @@ impl<'a> Event<'a> {
         {
             return Err(Invalid::LoneSurrogate(at));
         }
-        Event::of(Sent::read(json, shape)?, shape.openings, door)
+        let mut sent = Sent::default();
+        sent.read(json, shape)?;
+        Event::of(&mut sent, shape.openings, door)
     }
 
     /// Judges what was read. `openings`: no nesting is deeper than this.
-    pub(super) fn of(mut sent: Sent<'a>, openings: usize, door: Door) -> Result<Event<'a>, Invalid> {
+    pub(super) fn of(sent: &mut Sent<'a>, openings: usize, door: Door) -> Result<Event<'a>, Invalid> {
         if door == Door::Http {
-            refuse_reserved(&mut sent)?;
+            refuse_reserved(sent)?;
         }
         Ok(Event {
-            event_type: event_type(&mut sent)?,
-            event_id: text(&mut sent, &[Field::EventId, Field::Id, Field::MessageId], 1, 128)?.map(told),
+            event_type: event_type(sent)?,
+            event_id: text(sent, &[Field::EventId, Field::Id, Field::MessageId], 1, 128)?.map(told),
             event_version: version(sent.take(Field::EventVersion))?,
-            timestamp_ms: time_ms(&mut sent, Field::Timestamp)?,
-            received_at_ms: time_ms(&mut sent, Field::ReceivedAt)?,
-            user_id: text(&mut sent, &[Field::UserId], 0, 256)?.map(told),
-            session_id: text(&mut sent, &[Field::SessionId], 0, 256)?.map(told),
-            payload: payload(&mut sent, openings)?,
-            context: object(&mut sent, &[Field::Context])?.map(told),
-            extra: sent.extra,
+            timestamp_ms: time_ms(sent, Field::Timestamp)?,
+            received_at_ms: time_ms(sent, Field::ReceivedAt)?,
+            user_id: text(sent, &[Field::UserId], 0, 256)?.map(told),
+            session_id: text(sent, &[Field::SessionId], 0, 256)?.map(told),
+            payload: payload(sent, openings)?,
+            context: object(sent, &[Field::Context])?.map(told),
+            extra: std::mem::take(&mut sent.extra),
         })
     }
 

@@ -120,13 +120,15 @@ pub(super) struct Sent<'a> {
 }
 
 impl<'a> Sent<'a> {
-    /// Reads a JSON object, whose shape is known.
+    /// Reads a JSON object, whose shape is known, into one that has nothing yet.
     ///
     /// # Errors
     /// When it is none, or says a known field twice.
-    pub(super) fn read(json: &'a str, shape: Shape) -> Result<Sent<'a>, Invalid> {
-        let mut sent = Sent::default();
-        if shape.is_plain && scan::read(json, &mut sent).is_some() { Ok(sent) } else { Sent::parse(json) }
+    pub(super) fn read(&mut self, json: &'a str, shape: Shape) -> Result<(), Invalid> {
+        if !(shape.is_plain && scan::read(json, self).is_some()) {
+            *self = Sent::parse(json)?;
+        }
+        Ok(())
     }
 
     /// The same for any text.
