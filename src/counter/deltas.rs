@@ -90,6 +90,14 @@ impl Keys {
     }
 }
 
+/// What stands there, made if the list does not reach so far.
+fn at<T: Default>(list: &mut Vec<T>, index: usize) -> &mut T {
+    if list.len() <= index {
+        list.resize_with(index + 1, T::default);
+    }
+    &mut list[index]
+}
+
 fn text<'a>(rows: &[Row], texts: &'a str, id: KeyId) -> &'a str {
     let (start, length) = rows[id.0 as usize].text;
     &texts[start as usize..(start + length) as usize]
@@ -115,6 +123,8 @@ pub struct Deltas {
     /// By the counter's place; shorter where the last ones have no keys.
     keys: Vec<Keys>,
     places: HashMap<Slot, Place>,
+    /// Of each counter and window the bucket that was last added to: most often it is the next one, too.
+    recent: Vec<Vec<Place>>,
     /// Each bucket and its events over all keys, by place.
     totals: Vec<(Slot, u64)>,
     cells: usize,
@@ -127,11 +137,7 @@ impl Deltas {
     }
 
     fn keys_of(&mut self, counter: u16) -> &mut Keys {
-        let at = usize::from(counter);
-        if self.keys.len() <= at {
-            self.keys.resize_with(at + 1, Keys::default);
-        }
-        &mut self.keys[at]
+        at(&mut self.keys, usize::from(counter))
     }
 
     /// Adds `n` events to a bucket, under `key` where the counter has dimensions.
@@ -149,15 +155,29 @@ impl Deltas {
     }
 
     fn add_total(&mut self, slot: Slot, n: u64) -> Place {
+        let (counter, window) = (usize::from(slot.counter), usize::from(slot.window));
+        let recent = self.recent.get(counter).and_then(|windows| windows.get(window));
+        if let Some(place) = recent
+            && let Some((_, total)) = self.totals.get_mut(*place as usize).filter(|(other, _)| *other == slot)
+        {
+            *total += n;
+            return *place;
+        }
+        let place = self.place(slot);
+        self.totals[place as usize].1 += n;
+        let windows = at(&mut self.recent, counter);
+        *at(windows, window) = place;
+        place
+    }
+
+    fn place(&mut self, slot: Slot) -> Place {
         let Deltas { places, totals, cells, .. } = self;
-        let place = *places.entry(slot).or_insert_with(|| {
+        *places.entry(slot).or_insert_with(|| {
             *cells += 1;
             totals.push((slot, 0));
             // A segment is bounded by far fewer cells.
             (totals.len() - 1) as Place
-        });
-        totals[place as usize].1 += n;
-        place
+        })
     }
 
     /// Adds all of `other` to this.
