@@ -131,6 +131,17 @@ pub struct Deltas {
 }
 
 impl Deltas {
+    /// Empty ones with room for as much as is in these.
+    pub fn with_room_like(&self) -> Deltas {
+        let room = |keys: &Keys| Keys {
+            rows: Vec::with_capacity(keys.rows.len()),
+            texts: String::with_capacity(keys.texts.len()),
+            ids: HashTable::with_capacity(keys.ids.len()),
+            ..Keys::default()
+        };
+        Deltas { keys: self.keys.iter().map(room).collect(), ..Deltas::default() }
+    }
+
     /// The id of a counter's key, for [`Deltas::add_by_id`].
     pub fn id(&mut self, counter: u16, key: &str) -> KeyId {
         self.keys_of(counter).id(key)

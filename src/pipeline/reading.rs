@@ -130,7 +130,8 @@ impl Reading {
         if self.batch.is_empty() {
             return None;
         }
-        let next = Segment::starting_at(self.batch.to);
+        let deltas = self.batch.deltas.with_room_like();
+        let next = Segment { deltas, ..Segment::starting_at(self.batch.to) };
         let segment = std::mem::replace(&mut self.batch, next);
         Some(Batch { segment, letters: std::mem::take(&mut self.letters) })
     }
