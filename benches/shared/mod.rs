@@ -134,12 +134,17 @@ pub(crate) fn figures_of(child: &Child, wall_s: f64) -> Figures {
     figures_of_process(child.id(), wall_s)
 }
 
-/// The same of any process.
+/// The same of any process that runs.
 pub(crate) fn figures_of_process(process: u32, wall_s: f64) -> Figures {
+    figures_of_running(process, wall_s).unwrap()
+}
+
+/// The same; nothing once it has ended.
+pub(crate) fn figures_of_running(process: u32, wall_s: f64) -> Option<Figures> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
-    Figures { wall_s, cpu_s: cpu_s(process), peak_mib: kib / 1_024.0 }
+    Some(Figures { wall_s, cpu_s: cpu_s(process), peak_mib: kib / 1_024.0 })
 }
 
 /// CPU seconds of a process so far, user and system, as the kernel counts them.
