@@ -1,6 +1,6 @@
 # What each target does is the text after its ##; `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo kafka test fuzz chaos workers mutants outage bench bench-micro bench-ingest bench-embedded bench-worker bench-spool bench-freshness recovery lint fmt clean
+.PHONY: help demo kafka test fuzz chaos workers mutants outage bench bench-scaling bench-micro bench-ingest bench-embedded bench-worker bench-spool bench-freshness recovery lint fmt clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -42,6 +42,10 @@ mutants: ## plants bugs in a copy of the program, one after the other; fails unl
 bench: ## events per second of `process` on a real Kafka and Redis, beside a minimal loop
 	@scripts/setup.sh
 	scripts/bench.sh
+
+bench-scaling: ## how the cost of `process` grows: partitions, keys, counters, sizes of events
+	@scripts/setup.sh
+	scripts/bench.sh scaling
 
 bench-ingest: ## what taking events costs beside a bare server and one that only hands them to Kafka
 	@scripts/setup.sh

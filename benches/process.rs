@@ -9,15 +9,17 @@
 //! turns with the others, until it ends.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a measurement that fails, fails")]
 
+#[path = "shared/processor.rs"]
+mod processor;
 mod shared;
 
+use processor::{Process, counter, redis_process};
 use rdkafka::Message;
-use shared::{Figures, PARTITIONS, cpu_s, figures_of, figures_of_running};
+use shared::{Events, Figures, PARTITIONS, cpu_s, figures_of_running};
 use shared::{median, number, produce, reader, row, run_child, told};
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use streamgauge::log::{EventLog, KafkaConfig, KafkaLog, Notice};
@@ -38,7 +40,7 @@ fn main() {
     let topic = std::env::var("STREAMGAUGE_BENCH_TOPIC").unwrap_or_else(|_| format!("bench-{}", std::process::id()));
     let bench = Bench { brokers, redis, topic, events: number("STREAMGAUGE_BENCH_EVENTS", 4_000_000) };
     let rounds = number("STREAMGAUGE_BENCH_ROUNDS", 3);
-    produce(&bench.brokers, &bench.topic, bench.events);
+    produce(&bench.brokers, &bench.topic, Events::default(), bench.events);
     let peers = std::env::var("STREAMGAUGE_BENCH_PEERS").unwrap_or_default();
     let peers: Vec<(&str, &str)> = peers.split(';').filter_map(|peer| peer.split_once('=')).collect();
     let names = ["minimal loop", "minimal loop, batches"].into_iter().chain(peers.iter().map(|(name, _)| *name));
@@ -83,7 +85,9 @@ impl Bench {
     }
 
     fn process(&self, prefix: &str, horizon: u64) -> Figures {
-        run_process(&self.brokers, &self.redis, &self.topic, prefix, self.events, horizon)
+        let (brokers, redis, topic) = (&self.brokers, &self.redis, &self.topic);
+        let counters = counter("page_views", 10_000);
+        Process { brokers, redis, topic, partitions: PARTITIONS, prefix, horizon, counters }.run(self.events)
     }
 }
 
@@ -101,13 +105,6 @@ fn peer(command: &str) -> Figures {
     let figures = Figures { wall_s: begun.elapsed().as_secs_f64(), cpu_s: cpu_s(child.id()), peak_mib };
     assert!(child.wait().unwrap().success(), "{command}");
     figures
-}
-
-/// The process of the Redis that the benchmark was given.
-fn redis_process(redis: &str) -> u32 {
-    let mut connection = redis::Client::open(redis).unwrap().get_connection().unwrap();
-    let about: String = redis::cmd("INFO").arg("server").query(&mut connection).unwrap();
-    about.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap().trim().parse().unwrap()
 }
 
 #[derive(serde::Deserialize)]
@@ -175,62 +172,4 @@ fn batched_loop(brokers: &str, topic: &str, events: u64) {
     }
     counts.told();
     consumer.close();
-}
-
-fn run_process(brokers: &str, redis: &str, topic: &str, prefix: &str, events: u64, horizon: u64) -> Figures {
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("bench.toml");
-    let text = format!(
-        r#"
-        [log.kafka]
-        brokers = "{brokers}"
-        topic = "{topic}"
-        group = "{prefix}"
-        [pipeline]
-        workers = 1
-        dedupe_horizon = {horizon}
-        # What the clock waits for at the end.
-        flush_interval = "500ms"
-        [store.redis]
-        url = "{redis}"
-        prefix = "{prefix}"
-        [admin]
-        listen = "127.0.0.1:0"
-        [[counters]]
-        name = "page_views"
-        event = "page_view"
-        by = ["payload.path"]
-        windows = [{{ size = "10s", keep = "1d" }}, {{ size = "1m", keep = "1d" }}, {{ size = "1h", keep = "30d" }}]
-        "#
-    );
-    std::fs::write(&config, text).unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_streamgauge"))
-        .args(["process", "--config"])
-        .arg(&config)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    lines.find(|line| line.as_ref().unwrap().contains("partition starts")).expect("a partition starts").unwrap();
-    let begun = Instant::now();
-    // Somebody has to read on, or the process would block on a full pipe.
-    let rest = std::thread::spawn(move || lines.for_each(drop));
-    let mut connection = redis::Client::open(redis).unwrap().get_connection().unwrap();
-    while counted(&mut connection, prefix, topic) < events {
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
-    let figures = figures_of(&child, begun.elapsed().as_secs_f64());
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-    assert!(child.wait().unwrap().success());
-    rest.join().unwrap();
-    figures
-}
-
-fn counted(connection: &mut redis::Connection, prefix: &str, topic: &str) -> u64 {
-    let of = |partition| {
-        let key = format!("{prefix}:{{0}}:partition:{topic}:{partition}");
-        redis::cmd("HGET").arg(key).arg("consumed").query::<Option<u64>>(connection).unwrap().unwrap_or(0)
-    };
-    (0..PARTITIONS).map(of).sum()
 }

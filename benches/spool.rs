@@ -32,7 +32,7 @@ fn main() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spool.db");
         let topic = format!("bench-spool-{}-{round}", std::process::id());
-        runtime.block_on(create(&brokers, &topic));
+        runtime.block_on(create(&brokers, &topic, PARTITIONS));
         filled.push(events as f64 / runtime.block_on(fill(&path, &topic, events)).as_secs_f64());
         let mib = std::fs::metadata(&path).unwrap().len() >> 20;
         let cpu_before = cpu_s(std::process::id());

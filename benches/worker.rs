@@ -7,7 +7,7 @@
 mod shared;
 
 use rdkafka::Message as _;
-use shared::{PARTITIONS, median, number, produce, reader, row, run_child, told};
+use shared::{Events, PARTITIONS, median, number, produce, reader, row, run_child, told};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ fn main() {
     let events: u64 = number("STREAMGAUGE_BENCH_EVENTS", 2_000_000);
     let rounds = number("STREAMGAUGE_BENCH_ROUNDS", 3);
     let topic = format!("bench-worker-{}", std::process::id());
-    produce(&brokers, &topic, events);
+    produce(&brokers, &topic, Events::default(), events);
     let (mut reference, mut product) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         reference.push(run_child("--loop", &brokers, &topic, events));

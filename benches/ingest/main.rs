@@ -12,7 +12,7 @@ mod shared;
 mod target;
 
 use load::{Load, Requests, closed, open};
-use shared::{cpu_s, create, median, number};
+use shared::{PARTITIONS, cpu_s, create, median, number};
 use std::time::Duration;
 use target::{BINARY, Target};
 
@@ -52,7 +52,7 @@ fn main() {
     let rounds = number("STREAMGAUGE_BENCH_ROUNDS", 3);
     let during = Duration::from_millis(number("STREAMGAUGE_BENCH_MS", 3_000));
     let topic = format!("bench-ingest-{}", std::process::id());
-    tokio::runtime::Runtime::new().unwrap().block_on(create(&brokers, &topic));
+    tokio::runtime::Runtime::new().unwrap().block_on(create(&brokers, &topic, PARTITIONS));
     let mut targets = vec![
         Target::reference(&["--bare"]),
         Target::reference(&["--kafka", &brokers, &topic]),

@@ -7,6 +7,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -42,34 +43,77 @@ pub(crate) fn row(name: &str, events: u64, runs: &[Figures]) {
     println!("| {name} | {rate} | {per_cpu} | {} |", cell(&|f| f.peak_mib));
 }
 
-/// The i-th event: skewed pages, 50,000 sessions, about 300 bytes, 20 events a millisecond.
+/// What a topic is filled with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Events {
+    pub(crate) partitions: i32,
+    pub(crate) pages: u64,
+    /// All pages alike, or a few much more than the others.
+    pub(crate) evenly: bool,
+    /// About; the smallest events are of 150 bytes.
+    pub(crate) bytes: usize,
+}
+
+impl Default for Events {
+    fn default() -> Events {
+        Events { partitions: PARTITIONS, pages: 10_000, evenly: false, bytes: 300 }
+    }
+}
+
+impl Events {
+    /// Session and text of the i-th event: 50,000 sessions, 20 events a millisecond.
+    pub(crate) fn event(&self, i: u64, first_ms: i64) -> (String, String) {
+        let mut x = i.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        x ^= x >> 27;
+        let part = (x >> 11) as f64 / (1_u64 << 53) as f64;
+        let page = (if self.evenly { part } else { part.powi(4) } * self.pages as f64) as u64;
+        let (session, time_ms) = (format!("sess-{:08}", x % 50_000), first_ms + (i / 20) as i64);
+        let json = if self.bytes < 300 {
+            format!(
+                r#"{{"event_type":"page_view","event_id":"bench-{i:018}","timestamp":{time_ms},"user_id":"user-{:07}","payload":{{"path":"/products/item-{page:05}"}}}}"#,
+                x % 20_000,
+            )
+        } else {
+            format!(
+                r#"{{"event_type":"page_view","event_id":"bench-{i:026}","event_version":1,"timestamp":{time_ms},"user_id":"user-{:07}","session_id":"{session}","payload":{{"path":"/products/item-{page:05}","referrer":"https://www.example.com/search?q=shoes","lang":"en-GB","title":"Product page number {page}{}"}}}}"#,
+                x % 20_000,
+                filler(x, self.bytes - 300),
+            )
+        };
+        (session, json)
+    }
+}
+
+/// Text of that length that compresses to about a half.
+fn filler(mut x: u64, bytes: usize) -> String {
+    let mut text = String::with_capacity(bytes + 16);
+    while text.len() < bytes {
+        x = x.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
+        let _ = write!(text, "{x:016x}");
+    }
+    text.truncate(bytes);
+    text
+}
+
+/// The i-th event of the usual ones.
 pub(crate) fn event(i: u64, first_ms: i64) -> (String, String) {
-    let mut x = i.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    x ^= x >> 27;
-    let page = (((x >> 11) as f64 / (1_u64 << 53) as f64).powi(4) * 10_000.0) as u64;
-    let session = format!("sess-{:08}", x % 50_000);
-    let json = format!(
-        r#"{{"event_type":"page_view","event_id":"bench-{i:026}","event_version":1,"timestamp":{},"user_id":"user-{:07}","session_id":"{session}","payload":{{"path":"/products/item-{page:05}","referrer":"https://www.example.com/search?q=shoes","lang":"en-GB","title":"Product page number {page}"}}}}"#,
-        first_ms + (i / 20) as i64,
-        x % 20_000,
-    );
-    (session, json)
+    Events::default().event(i, first_ms)
 }
 
 /// Makes the topic of a benchmark.
-pub(crate) async fn create(brokers: &str, topic: &str) {
+pub(crate) async fn create(brokers: &str, topic: &str, partitions: i32) {
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
     let new =
-        NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1)).set("message.timestamp.type", "LogAppendTime");
+        NewTopic::new(topic, partitions, TopicReplication::Fixed(1)).set("message.timestamp.type", "LogAppendTime");
     admin.create_topics([&new], &AdminOptions::new()).await.unwrap();
 }
 
 /// Fills a topic with events of now, so that their windows are still kept.
-pub(crate) fn produce(brokers: &str, topic: &str, events: u64) {
+pub(crate) fn produce(brokers: &str, topic: &str, kind: Events, events: u64) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(create(brokers, topic));
+    runtime.block_on(create(brokers, topic, kind.partitions));
     let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("linger.ms", "20")
@@ -79,7 +123,7 @@ pub(crate) fn produce(brokers: &str, topic: &str, events: u64) {
         .unwrap();
     let first_ms = now_ms() - (events / 20) as i64;
     for i in 0..events {
-        let (key, value) = event(i, first_ms);
+        let (key, value) = kind.event(i, first_ms);
         let mut record = BaseRecord::to(topic).key(&key).payload(&value);
         while let Err((_, back)) = producer.send(record) {
             record = back;
