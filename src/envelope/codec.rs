@@ -1,5 +1,5 @@
 use super::{Absent, Envelope};
-use crate::event::{Event, Invalid, RawJson};
+use crate::event::{Event, Invalid, Members, RawJson};
 use std::borrow::Cow;
 
 /// How envelopes are written as the values of records.
@@ -63,6 +63,7 @@ pub(super) fn event<'a>(envelope: &'a Envelope<Vec<u8>>, payload: Option<RawJson
         user_id: envelope.user_id.as_deref().map(Cow::Borrowed),
         session_id: envelope.session_id.as_deref().map(Cow::Borrowed),
         payload,
+        members: Members::default(),
         context: None,
         extra: Vec::new(),
     }

@@ -52,14 +52,14 @@ impl Dimension {
         let text = |text: &Option<Cow<'_, str>>, out: &mut String| {
             push_head(text.as_deref().unwrap_or_default(), out, end);
         };
-        let (object, path) = match self {
+        let found = match self {
             Dimension::EventType => return push_head(&event.event_type, out, end),
             Dimension::UserId => return text(&event.user_id, out),
             Dimension::SessionId => return text(&event.session_id, out),
-            Dimension::Payload(path) => (event.payload, path),
-            Dimension::Context(path) => (event.context, path),
+            Dimension::Payload(path) => event.payload_at(path),
+            Dimension::Context(path) => event.context.and_then(|context| find(context, path)),
         };
-        if let Some(value) = object.and_then(|object| find(object, path)) {
+        if let Some(value) = found {
             push_text(value, out, end);
         }
     }

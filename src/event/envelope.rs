@@ -1,4 +1,5 @@
-use super::scan::RawJson;
+use super::lookup::find;
+use super::scan::{Members, RawJson};
 use super::sent::{Field, Sent, Value};
 use super::text::{Shape, is_deeper, lone_surrogate};
 use super::{Invalid, schema_id, time};
@@ -35,6 +36,8 @@ pub struct Event<'a> {
     pub session_id: Option<Cow<'a, str>>,
     /// A JSON object.
     pub payload: Option<RawJson<'a>>,
+    /// Where its members stand, as far as that is known.
+    pub members: Members,
     /// A JSON object: what ingest added.
     pub context: Option<RawJson<'a>>,
     /// Top-level fields that are not known here. They are kept.
@@ -79,6 +82,7 @@ impl<'a> Event<'a> {
         if door == Door::Http {
             refuse_reserved(sent)?;
         }
+        let (payload, members) = payload(sent, openings)?.unzip();
         Ok(Event {
             event_type: event_type(sent)?,
             event_id: text(sent, &[Field::EventId, Field::Id, Field::MessageId], 1, 128)?.map(told),
@@ -87,7 +91,8 @@ impl<'a> Event<'a> {
             received_at_ms: time_ms(sent, Field::ReceivedAt)?,
             user_id: text(sent, &[Field::UserId], 0, 256)?.map(told),
             session_id: text(sent, &[Field::SessionId], 0, 256)?.map(told),
-            payload: payload(sent, openings)?,
+            payload,
+            members: members.unwrap_or_default(),
             context: object(sent, &[Field::Context])?.map(told),
             extra: std::mem::take(&mut sent.extra),
         })
@@ -111,6 +116,15 @@ impl<'a> Event<'a> {
         }
         check_version(self.event_version)?;
         self.timestamp_ms.map_or(Ok(()), |ms| check_time(Field::Timestamp, ms))
+    }
+
+    /// The value at a path in the payload.
+    pub(super) fn payload_at(&self, path: &[Box<str>]) -> Option<RawJson<'a>> {
+        let (payload, (name, rest)) = (self.payload?, path.split_first()?);
+        match self.members.find(payload, name) {
+            Ok(member) => find(member?, rest),
+            Err(()) => find(payload, path),
+        }
     }
 
     /// When it happened, in ms: its timestamp, else its receipt, else the record's time.
@@ -212,10 +226,11 @@ fn object<'a>(sent: &mut Sent<'a>, fields: &[Field]) -> Result<Option<(Field, Ra
     }
 }
 
-fn payload<'a>(sent: &mut Sent<'a>, openings: usize) -> Result<Option<RawJson<'a>>, Invalid> {
+fn payload<'a>(sent: &mut Sent<'a>, openings: usize) -> Result<Option<(RawJson<'a>, Members)>, Invalid> {
     let Some((field, payload)) = object(sent, &[Field::Payload, Field::Properties])? else { return Ok(None) };
     if openings > MAX_DEPTH && is_deeper(payload.get(), MAX_DEPTH) {
         return Err(Invalid::TooDeep { field: field.name(), most: MAX_DEPTH });
     }
-    Ok(Some(payload))
+    let members = sent.members.filter(|(other, _)| *other == field).map(|(_, members)| members);
+    Ok(Some((payload, members.unwrap_or_default())))
 }

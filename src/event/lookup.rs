@@ -167,6 +167,7 @@ impl<'a> Deserialize<'a> for Members<'a> {
 #[cfg(test)]
 mod tests {
     use super::super::sent::Sent;
+    use super::super::{Door, Event};
     use super::*;
     use proptest::prelude::*;
 
@@ -242,6 +243,18 @@ mod tests {
             let scanned = is_plain.then(|| sent.extra[0].1);
             for object in [Some(parsed), scanned].into_iter().flatten() {
                 prop_assert_eq!(find(object, &path).map(|found| found.get().to_owned()), expected.clone());
+            }
+            for (before, after) in [("", ""), ("{\"q\":0,", "}"), (" ", " ")] {
+                // In the middle of an object or as a whole, with blanks around, said once or twice.
+                let object = if before.starts_with('{') {
+                    format!("{before}\"x\":1,\"x\":{json}{after}")
+                } else {
+                    format!("{before}{json}{after}")
+                };
+                let event = format!(r#"{{"type":"t","payload":{object}}}"#);
+                let Ok(event) = Event::parse(event.as_bytes(), Door::Topic) else { continue };
+                let path = if before.starts_with('{') { [&["x".into()], &*path].concat() } else { path.clone() };
+                prop_assert_eq!(event.payload_at(&path).map(|found| found.get().to_owned()), expected.clone());
             }
         }
     }

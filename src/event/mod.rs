@@ -27,5 +27,5 @@ pub use envelope::{Door, Event};
 pub use invalid::{Invalid, Kind};
 pub use key::Key;
 pub use made::{made_id, schema_id};
-pub use scan::RawJson;
+pub use scan::{Members, RawJson};
 pub use time::{json_time_ms, text_time_ms};

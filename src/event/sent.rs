@@ -1,6 +1,6 @@
 //! The top-level fields of an event as they were sent, read in one pass and not judged yet.
 
-use super::scan::{self, RawJson};
+use super::scan::{self, Members, RawJson};
 use super::text::Shape;
 use super::{Invalid, Kind};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -114,6 +114,8 @@ pub(super) struct Sent<'a> {
     known: [Value<'a>; NAMES.len()],
     /// Fields without a meaning here, in their order.
     pub(super) extra: Vec<(Cow<'a, str>, RawJson<'a>)>,
+    /// Where the members of that field's object stand.
+    pub(super) members: Option<(Field, Members)>,
     /// The known field that is being read: where a mistake is.
     at: Option<Field>,
     twice: Option<Field>,

@@ -50,7 +50,27 @@ pub(super) struct Reading {
     next: i64,
     dedupe: Dedupe,
     batch: Segment,
+    last: Last,
     letters: Vec<DeadLetter>,
+}
+
+/// A copy of the last record that was counted: only that of a batch is worth a checksum.
+#[derive(Debug, Default)]
+struct Last {
+    offset: i64,
+    /// -1 stands for a record without a time: Kafka's own mark for it.
+    time_ms: i64,
+    /// Key and value.
+    bytes: Vec<u8>,
+}
+
+impl Last {
+    fn set(&mut self, record: &LogRecord<'_>) {
+        (self.offset, self.time_ms) = (record.offset, record.time_ms.unwrap_or(-1));
+        self.bytes.clear();
+        self.bytes.extend_from_slice(record.key.unwrap_or_default());
+        self.bytes.extend_from_slice(record.value.unwrap_or_default());
+    }
 }
 
 /// A batch to be merged, and its dead letters.
@@ -64,7 +84,7 @@ impl Reading {
     /// Begins there, with nothing remembered.
     pub(super) fn at(place: Place, horizon: u64) -> Reading {
         let (dedupe, batch) = (Dedupe::new(horizon), Segment::starting_at(place.offset));
-        Reading { place, next: place.read_from, dedupe, batch, letters: Vec::new() }
+        Reading { place, next: place.read_from, dedupe, batch, last: Last::default(), letters: Vec::new() }
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -106,9 +126,7 @@ impl Reading {
 
     fn count(&mut self, counting: &mut Counting, record: &LogRecord<'_>, now_ms: fn() -> i64) {
         self.batch.consume(record.offset);
-        // -1 stands for a record without a time: Kafka's own mark for it.
-        let time_ms = record.time_ms.unwrap_or(-1);
-        self.batch.fingerprint = Some(Fingerprint::of(record.offset, time_ms, record.key, record.value));
+        self.last.set(record);
         let counted = counting.count(record.time_ms, record.value, &mut self.dedupe, &mut self.batch);
         if let Counted::DeadLetter(error) = counted {
             self.letters.push(DeadLetter {
@@ -132,7 +150,11 @@ impl Reading {
         }
         let deltas = self.batch.deltas.with_room_like();
         let next = Segment { deltas, ..Segment::starting_at(self.batch.to) };
-        let segment = std::mem::replace(&mut self.batch, next);
+        let mut segment = std::mem::replace(&mut self.batch, next);
+        if segment.ledger.consumed > 0 {
+            let Last { offset, time_ms, bytes } = &self.last;
+            segment.fingerprint = Some(Fingerprint::of(*offset, *time_ms, None, Some(bytes)));
+        }
         Some(Batch { segment, letters: std::mem::take(&mut self.letters) })
     }
 }
