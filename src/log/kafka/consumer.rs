@@ -266,6 +266,13 @@ fn consuming(config: &KafkaConfig, number: usize, bytes: u64) -> ClientConfig {
     settings(config, &ours, &fixed)
 }
 
+/// Those of the positions whose partitions the group still takes a commit of.
+fn held(client: &Client, positions: &[(i32, i64)]) -> Vec<(i32, Offset)> {
+    let members = client.context().members();
+    let held = positions.iter().filter(|(partition, _)| members.may_commit(*partition));
+    held.map(|(partition, offset)| (*partition, Offset::Offset(*offset))).collect()
+}
+
 /// What the pipeline has to know of an error; nothing of the end of a partition. An error that does not say which
 /// partition it concerns, and might have cost one its place, concerns all of them.
 fn notice_of(error: &KafkaError, partition: Option<i32>) -> Option<Notice> {
@@ -398,11 +405,11 @@ impl Consumer for KafkaConsumer {
 
     fn commit(&self, positions: &[(i32, i64)]) {
         let Ok(client) = self.client() else { return };
-        if positions.is_empty() {
+        let held = held(&client, positions);
+        if held.is_empty() {
             return;
         }
-        let to = positions.iter().map(|(partition, offset)| (*partition, Offset::Offset(*offset)));
-        let committed = client.context().list(to).and_then(|list| client.commit(&list, CommitMode::Async));
+        let committed = client.context().list(held).and_then(|list| client.commit(&list, CommitMode::Async));
         if let Err(error) = committed {
             tracing::debug!(%error, "the group's offsets are not committed");
         }
@@ -413,8 +420,11 @@ impl Consumer for KafkaConsumer {
             return Ok(());
         }
         let client = self.client()?;
-        let to = positions.iter().map(|(partition, offset)| (*partition, Offset::Offset(*offset)));
-        let committed = client.context().list(to).and_then(|list| client.commit(&list, CommitMode::Sync));
+        let held = held(&client, positions);
+        if held.len() < positions.len() {
+            return Err(self.failed("a partition was lost before its position was committed"));
+        }
+        let committed = client.context().list(held).and_then(|list| client.commit(&list, CommitMode::Sync));
         committed.map_err(|e| self.failed(e))
     }
 
