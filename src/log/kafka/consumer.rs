@@ -4,16 +4,14 @@ use super::batch::{BatchConsumer, Message};
 use super::context::{Complaints, settings};
 use super::members::Membership;
 use super::topics::ANSWER;
-use crate::log::{Consumer, Extent, Headers, KafkaConfig, LogError, LogRecord, Notice};
+use crate::log::{Consumer, Extent, KafkaConfig, LogError, LogRecord, Notice};
 use crate::telemetry::Metrics;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode, RDKafkaErrorCode as Code};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -313,30 +311,6 @@ fn is_elsewhere(code: RDKafkaErrorCode) -> bool {
             | Code::GroupAuthorizationFailed
             | Code::TopicAuthorizationFailed
     )
-}
-
-pub(super) fn record<'a>(message: &'a BorrowedMessage<'a>) -> LogRecord<'a> {
-    LogRecord {
-        partition: message.partition(),
-        offset: message.offset(),
-        time_ms: message.timestamp().to_millis(),
-        key: message.key(),
-        value: message.payload(),
-        headers: Some(message),
-    }
-}
-
-impl Headers for BorrowedMessage<'_> {
-    fn each(&self, with: &mut dyn FnMut(&str, Option<&[u8]>)) {
-        let Some(headers) = rdkafka::Message::headers(self) else { return };
-        for index in 0..headers.count() {
-            // The client panics over a name that is not UTF-8, which anybody can write. Such a header is left out.
-            let read = catch_unwind(AssertUnwindSafe(|| headers.try_get(index)));
-            if let Ok(Some(header)) = read {
-                with(header.key, header.value);
-            }
-        }
-    }
 }
 
 impl Consumer for KafkaConsumer {
