@@ -5,7 +5,7 @@ use super::params::Params;
 use super::partitions::{Coverage, Partitions};
 use super::starts::{AHEAD_MS, Starts};
 use super::time::{Range, seconds};
-use super::value::Value;
+use super::value::{self, Value};
 use crate::counter::{Counter, Counters, Kind};
 use crate::store::{CounterStore, Keys, Read, StoreError, StoredBucket};
 use crate::window::Window;
@@ -13,8 +13,6 @@ use serde::Serialize;
 
 /// Buckets × keys that one question may read.
 pub(super) const MOST_CELLS: u64 = 1_000_000;
-/// What is told apart takes this many times the time and memory of a count to read.
-const COST_OF_DISTINCT: u64 = 16;
 /// Keys of a bucket in the answer, unless the question says how many.
 const DEFAULT_TOP: usize = 20;
 const MOST_TOP: usize = 10_000;
@@ -189,7 +187,7 @@ impl<'a> Question<'a> {
 
     /// What so many cells cost to read, in counts.
     fn cost(&self, cells: u64) -> u64 {
-        cells.saturating_mul(if self.counter.kind() == Kind::Distinct { COST_OF_DISTINCT } else { 1 })
+        value::cost(self.counter.kind(), cells)
     }
 
     fn too_much(&self, cells: u64) -> QueryError {

@@ -5,6 +5,7 @@ mod asking;
 mod hops;
 mod login;
 mod looks;
+mod measured;
 mod outage;
 mod trouble;
 

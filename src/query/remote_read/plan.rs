@@ -9,7 +9,7 @@ use crate::query::budget::Priced;
 use crate::query::counters::since;
 use crate::query::partitions::Partitions;
 use crate::query::starts::Starts;
-use crate::query::value::Value;
+use crate::query::value::{self, Value};
 use crate::store::{CounterStore, Keys, Read, StoredBucket, StoredCounter};
 use crate::window::Window;
 
@@ -94,7 +94,8 @@ impl<'a> Plan<'a> {
 
 impl Priced for Plan<'_> {
     fn least(&self) -> Result<u64, QueryError> {
-        affordable(self.selected().map(|selected| selected.starts.count()).fold(0, u64::saturating_add))
+        let cost = |selected: &Selected<'_>| value::cost(selected.kind(), selected.starts.count());
+        affordable(self.selected().map(cost).fold(0, u64::saturating_add))
     }
 
     async fn price(&self, store: &dyn CounterStore) -> Result<u64, QueryError> {
@@ -102,7 +103,7 @@ impl Priced for Plan<'_> {
         for selected in self.selected().filter(|selected| selected.keys == Keys::All && selected.starts.count() > 0) {
             let (counter, window) = (selected.counter.name(), selected.window.label());
             let keys = store.key_count(counter, window, &selected.starts.list()).await?;
-            cells = affordable(cells.saturating_add(keys))?;
+            cells = affordable(cells.saturating_add(value::cost(selected.kind(), keys)))?;
         }
         Ok(cells)
     }

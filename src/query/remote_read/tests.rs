@@ -1,10 +1,11 @@
 use super::messages::{LabelMatcher, MatcherKind, Query, QueryResult, Sample};
 use super::*;
-use crate::counter::{Counters, Spec, WindowSpec};
+use crate::counter::{Amounts, Counters, Kind, Spec, WindowSpec};
 use crate::http::Unreceived;
 use crate::query::QueryError;
 use crate::query::budget::Priced;
 use crate::query::fake::{Fake, row};
+use crate::store::{StoredBucket, StoredValue};
 
 /// A Thursday in October 2025, 5 s into a 10 s window.
 const NOW_MS: i64 = 1_760_000_005_000;
@@ -193,4 +194,42 @@ fn a_body_is_refused_before_it_is_inflated() {
     let both = ReadRequest { accepted_response_types: vec![1, SAMPLES], ..request };
     decode(&snappy(&both.encode_to_vec())).unwrap();
     assert_eq!(Refused::Unreceived(Unreceived::TooLarge(1)).status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn a_sum_and_a_distinct_count_are_told_by_their_value() {
+    let spec = |name: &str, kind, of: &str| Spec {
+        name: name.into(),
+        kind,
+        of: Some(of.into()),
+        by: vec!["payload.shop".into()],
+        windows: vec![WindowSpec { size: "10s".into(), keep: "10m".into() }],
+        ..Spec::default()
+    };
+    let sum = Spec { factor: Some(100), ..spec("revenue", Kind::Sum, "payload.amount") };
+    let counters = Counters::new(vec![sum, spec("buyers", Kind::Distinct, "user_id")]).unwrap();
+    let fake = fake();
+    let amounts = |sum| StoredValue::Amounts(Amounts { sum, ..Amounts::of(0) });
+    for (name, all, north) in
+        [("revenue", amounts(-1_050), amounts(25)), ("buyers", StoredValue::Distinct(7), StoredValue::Distinct(5))]
+    {
+        let values = [("north".to_owned(), north)].into();
+        let (keys, value) = (vec![("north".to_owned(), 9)], Some(all));
+        let bucket = StoredBucket { total: 10, other: 1, keys, value, values };
+        fake.buckets.lock().unwrap().insert((name.into(), "10s".into(), START - 10), bucket);
+    }
+    for (series, revenue, buyers) in [
+        ("streamgauge_window_total", 10.0, 10.0),
+        ("streamgauge_window_count", 9.0, 9.0),
+        ("streamgauge_window_total_value", -10.5, 7.0),
+        ("streamgauge_window_value", 0.25, 5.0),
+    ] {
+        let request = query(10, 0, &[("__name__", MatcherKind::Equal, series)]);
+        let plan = Plan::of(&counters, &request, NOW_MS).unwrap();
+        plan.price(&fake).await.unwrap();
+        let answer = plan.answer(&fake, "t").await.unwrap().results.remove(0);
+        let newest =
+            |n: usize| answer.timeseries[n].samples.iter().rfind(|sample| !sample.value.is_nan()).unwrap().value;
+        assert_eq!((newest(1), newest(0)), (revenue, buyers), "{series}");
+    }
 }
