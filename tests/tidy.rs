@@ -41,6 +41,7 @@ const RANKS: &[(&str, u8)] = &[
     ("log", 2),
     ("store", 2),
     ("tail", 2),
+    ("visitor", 2),
     ("pipeline", 3),
     ("ingest", 3),
     ("query", 3),
@@ -61,6 +62,7 @@ const NEIGHBOURS: &[(&str, &str)] = &[
     ("http", "telemetry"),
     ("http", "shutdown"),
     ("tail", "store"),
+    ("visitor", "store"),
 ];
 
 /// Rooms that are told everything: no I/O, no clock, no runtime.

@@ -3,11 +3,13 @@
 mod flush;
 mod handled;
 mod read;
+mod salts;
 mod tables;
 #[cfg(test)]
 mod tests;
 
 pub use handled::EmbeddedHandled;
+pub use salts::EmbeddedSalts;
 
 use super::gap::accepted_at;
 use super::layout::{self, Place};

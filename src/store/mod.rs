@@ -17,15 +17,17 @@ mod merged;
 mod model;
 mod notices;
 mod redis;
+mod salts;
 #[cfg(test)]
 mod testing;
 
 pub use config::{Config, Kind, RedisConfig, RedisUrl};
-pub use embedded::{EmbeddedHandled, EmbeddedStore};
+pub use embedded::{EmbeddedHandled, EmbeddedSalts, EmbeddedStore};
 pub use error::StoreError;
 pub use handled::{Effects, HandledEvents, Noted};
 pub use notices::{LocalNotices, Notices};
-pub use redis::{About, RedisHandled, RedisNotices, RedisStore};
+pub use redis::{About, RedisHandled, RedisNotices, RedisSalts, RedisStore};
+pub use salts::{Day, Salt, SaltStore};
 
 use crate::counter::{Fingerprint, Ledger, Segment, Spec};
 use async_trait::async_trait;

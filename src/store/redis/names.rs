@@ -1,3 +1,5 @@
+use crate::store::Day;
+
 /// Names of keys. `{shard}` is a hash tag: all keys that one flush touches are in one slot of a cluster.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
@@ -35,6 +37,11 @@ impl Names {
         format!("{}:{{0}}:tail:call", self.prefix)
     }
 
+    /// The salt of a day.
+    pub(super) fn salt(&self, day: Day) -> String {
+        format!("{}:{{0}}:salt:{day}", self.prefix)
+    }
+
     /// All notes of a group are in one slot, so that effects can be in it too.
     pub(super) fn handled(&self, group: &str, event_id: &str) -> String {
         format!("{}:{{{group}}}:handled:{event_id}", self.prefix)
@@ -53,6 +60,7 @@ mod tests {
         assert_eq!(names.sum(0, "page_views", "10s", 1_760_000_000), "sg:{0}:sum:page_views:10s:1760000000");
         assert_eq!(names.keys(0, "page_views", "10s", 1_760_000_000), "sg:{0}:keys:page_views:10s:1760000000");
         assert_eq!([names.tail(), names.tail_call()], ["sg:{0}:tail", "sg:{0}:tail:call"]);
+        assert_eq!(names.salt(Day::of(1_760_000_000_000)), "sg:{0}:salt:2025-10-09");
         assert_eq!(names.handled("payment", "e1"), "sg:{payment}:handled:e1");
     }
 }
