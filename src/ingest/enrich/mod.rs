@@ -38,13 +38,13 @@ impl std::fmt::Debug for Visit {
 }
 
 impl Visit {
-    /// What a head says, if its request is one of a page: it names an origin, as scripts of pages cannot but do, or its user
-    /// agent is a browser's or that of a bot which says its name. What services send by a library is none of it, for their
-    /// address and user agent are those of no visitor.
+    /// What a head says, if its request is one of a page: it has a user agent, and names an origin, as scripts of pages cannot
+    /// but do; or its user agent is a browser's or that of a bot which says its name. What services send by a library is none
+    /// of it, for their address and user agent are those of no visitor.
     pub(super) fn of(headers: &HeaderMap, address: impl FnOnce() -> Option<IpAddr>) -> Option<Visit> {
         let (user_agent, origin) = (headers.get(USER_AGENT), headers.get(ORIGIN));
         let agent = Agent::of(user_agent.map_or(b"", |value| value.as_bytes()));
-        if origin.is_none() && !agent.is_telling {
+        if !agent.is_telling && (origin.is_none() || agent.browser.is_none()) {
             return None;
         }
         Some(Visit {

@@ -99,14 +99,15 @@ fn only_what_comes_from_pages_is_told_of() {
         assert!(visit(&[(USER_AGENT, service)]).is_none(), "{service}");
     }
     assert!(visit(&[]).is_none() && visit(&[(ACCEPT_LANGUAGE, "de"), (REFERER, "https://shop.example/")]).is_none());
-    for headers in [&[PAGE][..], &[(USER_AGENT, CHROME)], &[(USER_AGENT, "facebookexternalhit/1.1")]] {
+    assert!(visit(&[PAGE]).is_none() && visit(&[PAGE, (USER_AGENT, "")]).is_none(), "every browser has a user agent");
+    for headers in
+        [&[PAGE, (USER_AGENT, "shop/1")][..], &[(USER_AGENT, CHROME)], &[(USER_AGENT, "facebookexternalhit/1.1")]]
+    {
         assert!(visit(headers).is_some(), "{headers:?}");
     }
     // A page's origin says that it is one, and then such a program plays a visitor.
     let played = on_page(&[PAGE, (USER_AGENT, "curl/8.5.0")], Enrichment::default());
     assert_eq!(played, json!({"browser": "other", "os": "other", "device": "other", "bot": true}));
-    let silent = on_page(&[PAGE], Enrichment { visitor: false, ..Enrichment::default() });
-    assert_eq!(silent, Value::Null, "a browser that says nothing is no bot");
 }
 
 #[test]
