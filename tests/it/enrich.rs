@@ -226,7 +226,7 @@ async fn one_file_keeps_the_salt_over_a_restart_and_counters_see_what_was_added(
     let buckets = counted["buckets"].as_array().unwrap().iter();
     let mut keys: Vec<_> =
         buckets.flat_map(|bucket| bucket["keys"].as_array().unwrap()).map(|key| &key["key"]).collect();
-    keys.sort_by_key(|key| key.to_string());
+    keys.sort_by_key(ToString::to_string);
     assert_eq!(keys, [&json!(r#"["Firefox",""]"#), &json!(r#"["HeadlessChrome","true"]"#)], "{counted}");
     gauge.stop().await;
 

@@ -234,7 +234,7 @@ fn what_a_visit_costs() {
     measured("the head of a request", &|| drop(std::hint::black_box(one())));
     measured("a user agent of 10 kB", &|| drop(std::hint::black_box(Visit::of(&long, address))));
     measured("what is told of it", &|| {
-        drop(std::hint::black_box(visit.told(Enrichment::default(), None, &salts, NOW)))
+        drop(std::hint::black_box(visit.told(Enrichment::default(), None, &salts, NOW)));
     });
     measured("the context of a page view", &|| drop(std::hint::black_box(told.context(&event, None, None))));
     measured("the context of a click", &|| drop(std::hint::black_box(told.context(&bare, None, None))));
