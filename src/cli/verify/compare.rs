@@ -109,7 +109,8 @@ mod tests {
 
     fn stored(other: u64, keys: &[(&str, u64)]) -> StoredBucket {
         let keys: Vec<_> = keys.iter().map(|(key, count)| ((*key).to_owned(), *count)).collect();
-        StoredBucket { total: other + keys.iter().map(|(_, count)| count).sum::<u64>(), other, keys }
+        let total = other + keys.iter().map(|(_, count)| count).sum::<u64>();
+        StoredBucket { total, other, keys, ..StoredBucket::default() }
     }
 
     fn differences(rule: Rule, recounted: &Cells, stored: &StoredBucket, max_keys: u64) -> usize {
@@ -125,7 +126,7 @@ mod tests {
         assert_eq!(differences(Rule::Exact, &recounted, &stored(0, &[("a", 2), ("c", 1)]), 10), 2);
         assert_eq!(differences(Rule::Exact, &recounted, &StoredBucket::default(), 10), 3);
         assert_eq!(differences(Rule::Exact, &Cells::default(), &stored(0, &[("a", 1)]), 10), 2);
-        let torn = StoredBucket { total: 3, other: 0, keys: vec![("a".into(), 2)] };
+        let torn = StoredBucket { total: 3, keys: vec![("a".into(), 2)], ..StoredBucket::default() };
         assert_eq!(differences(Rule::Exact, &recounted, &torn, 10), 2);
         let judged = judge(Rule::Exact, &cells(&[("a", 2)]), &stored(0, &[("a", 1)]), true, 10);
         assert_eq!(judged.differences[1], "key \"a\": stored 1, recounted 2");
@@ -134,7 +135,7 @@ mod tests {
     #[test]
     fn a_counter_without_dimensions_has_only_a_total() {
         let recounted = Cells { total: 5, keys: HashMap::new() };
-        let same = StoredBucket { total: 5, other: 0, keys: Vec::new() };
+        let same = StoredBucket { total: 5, ..StoredBucket::default() };
         assert_eq!(judge(Rule::Exact, &recounted, &same, false, 10), Judged { cells: 1, differences: Vec::new() });
     }
 

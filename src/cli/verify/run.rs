@@ -205,6 +205,7 @@ impl Verifier {
         let spec = &self.specs[*index];
         let question = Read {
             counter: spec.name.clone(),
+            kind: spec.kind,
             window: spec.windows[*place].size.clone(),
             starts: buckets.iter().map(|(_, _, start)| *start).collect(),
             keys: if spec.by.is_empty() { Keys::None } else { Keys::All },

@@ -17,6 +17,7 @@ fn specs() -> Vec<Spec> {
         by: by.iter().map(|by| (*by).to_owned()).collect(),
         windows: windows.clone(),
         max_keys: 10,
+        ..Spec::default()
     };
     specs.push(spec("plain", &[]));
     specs.push(spec("pair", &["user_id", r#"payload."x.y""#]));
@@ -43,7 +44,7 @@ fn both(records: &[(Option<i64>, Option<Vec<u8>>)]) -> (Recount, HashMap<Bucket,
     }
     let buckets = segment.deltas.buckets().into_iter().map(|bucket| {
         let slot = bucket.slot;
-        let keys = bucket.keys.into_iter().map(|(key, n)| (key.to_owned(), n)).collect();
+        let keys = bucket.keys.into_iter().map(|keyed| (keyed.key.to_owned(), keyed.count)).collect();
         ((slot.counter.into(), slot.window.into(), slot.start), Cells { total: bucket.total, keys })
     });
     let ledger = segment.ledger;
