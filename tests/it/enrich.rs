@@ -103,22 +103,7 @@ async fn processes_agree_on_visitors_and_nothing_of_them_is_kept() {
     for page in [&one, &two, &proxied] {
         page.until_visitors().await;
     }
-    let browser = [PAGE, ("user-agent", FIREFOX)];
-    let forged = |name, value| [PAGE, ("user-agent", FIREFOX), (name, value)];
-    one.view("one", &browser).await;
-    two.view("two", &browser).await;
-    two.view("forged", &forged("x-forwarded-for", "203.0.113.7")).await;
-    one.view("forged-too", &forged("forwarded", "for=203.0.113.7")).await;
-    proxied.view("proxied", &forged("x-forwarded-for", "203.0.113.7")).await;
-    proxied.view("proxied-6", &forged("x-forwarded-for", "2001:db8:1:2:3:4:5:6")).await;
-    proxied.view("proxied-6-too", &forged("x-forwarded-for", "2001:db8:1:2::1")).await;
-    one.view("phone", &[PAGE, ("user-agent", IPHONE), ("accept-language", "fr-CH, fr;q=0.9")]).await;
-    one.view("service", &[("user-agent", "okhttp/4.12.0")]).await;
-    let quiet = [("x-write-key", "quiet-key"), PAGE, ("user-agent", FIREFOX), ("x-forwarded-for", "203.0.113.7")];
-    assert_eq!(proxied.send("/events", &quiet, &json!({"type": "page_view", "id": "quiet"})).await.status, 202);
-    let other = [("x-write-key", "other-key"), PAGE, ("user-agent", FIREFOX)];
-    assert_eq!(one.send("/events", &other, &json!({"type": "page_view", "id": "other"})).await.status, 202);
-
+    send_all(&one, &two, &proxied).await;
     let records = kafka.read(&topic).await;
     let values = records.iter().map(|record| record.value.clone());
     let context = contexts(values);
@@ -159,6 +144,25 @@ async fn processes_agree_on_visitors_and_nothing_of_them_is_kept() {
     assert!(!is_in(log.as_bytes(), &salt) && !log.contains(&hex) && !log.contains("Gecko"), "{log}");
     second.stop().await;
     third.stop().await;
+}
+
+/// Events of some visitors, of a service, and of some who pretend to be elsewhere.
+async fn send_all(one: &Page<'_>, two: &Page<'_>, proxied: &Page<'_>) {
+    let browser = [PAGE, ("user-agent", FIREFOX)];
+    let forged = |name, value| [PAGE, ("user-agent", FIREFOX), (name, value)];
+    one.view("one", &browser).await;
+    two.view("two", &browser).await;
+    two.view("forged", &forged("x-forwarded-for", "203.0.113.7")).await;
+    one.view("forged-too", &forged("forwarded", "for=203.0.113.7")).await;
+    proxied.view("proxied", &forged("x-forwarded-for", "203.0.113.7")).await;
+    proxied.view("proxied-6", &forged("x-forwarded-for", "2001:db8:1:2:3:4:5:6")).await;
+    proxied.view("proxied-6-too", &forged("x-forwarded-for", "2001:db8:1:2::1")).await;
+    one.view("phone", &[PAGE, ("user-agent", IPHONE), ("accept-language", "fr-CH, fr;q=0.9")]).await;
+    one.view("service", &[("user-agent", "okhttp/4.12.0")]).await;
+    let quiet = [("x-write-key", "quiet-key"), PAGE, ("user-agent", FIREFOX), ("x-forwarded-for", "203.0.113.7")];
+    assert_eq!(proxied.send("/events", &quiet, &json!({"type": "page_view", "id": "quiet"})).await.status, 202);
+    let other = [("x-write-key", "other-key"), PAGE, ("user-agent", FIREFOX)];
+    assert_eq!(one.send("/events", &other, &json!({"type": "page_view", "id": "other"})).await.status, 202);
 }
 
 /// The only salt in Redis, which expires in time.
