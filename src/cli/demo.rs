@@ -3,6 +3,7 @@
 use super::signals;
 use crate::app::App;
 use crate::config::Config;
+use crate::counter::{Kind, Spec, default_specs};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Role;
 use crate::traffic::{Driver, Visitors};
@@ -70,10 +71,27 @@ fn configuration(dir: &Path) -> Config {
     config.store.kind = store::Kind::Embedded;
     config.embedded.path = dir.join("streamgauge.db");
     config.pipeline.flush_interval = Duration::from_secs(1);
+    config.counters.extend(more_counters());
     for listen in [&mut config.ingest.listen, &mut config.query.listen, &mut config.admin.listen] {
         *listen = free(*listen);
     }
     config
+}
+
+/// What a shop wants to know beside the default counts.
+fn more_counters() -> [Spec; 2] {
+    let spec = |name: &str, kind, of: &str| Spec {
+        name: name.to_owned(),
+        kind,
+        of: Some(of.to_owned()),
+        windows: default_specs().swap_remove(0).windows,
+        ..Spec::default()
+    };
+    let revenue = spec("revenue", Kind::Sum, "payload.amount");
+    [
+        spec("sessions", Kind::Distinct, "session_id"),
+        Spec { factor: Some(100), event: vec!["purchase".to_owned()], ..revenue },
+    ]
 }
 
 fn is_taken(error: &anyhow::Error) -> bool {

@@ -102,9 +102,24 @@ impl Measuring {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Each of these dimensions must have one of its values.
-    only: Vec<(Dimension, Vec<Box<str>>)>,
+    only: Vec<Condition>,
     /// None of these dimensions may have one of its values.
-    except: Vec<(Dimension, Vec<Box<str>>)>,
+    except: Vec<Condition>,
+}
+
+/// A dimension has one of these values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Condition {
+    dimension: Dimension,
+    values: Vec<Box<str>>,
+}
+
+impl Condition {
+    fn holds(&self, event: &Event<'_>) -> bool {
+        let mut text = String::new();
+        self.dimension.write(event, &mut text, MOST_MEMBER);
+        self.values.iter().any(|value| **value == *text)
+    }
 }
 
 impl Filter {
@@ -118,25 +133,21 @@ impl Filter {
 
     /// Whether it lets an event through.
     pub fn lets(&self, event: &Event<'_>) -> bool {
-        let holds = |(dimension, values): &(Dimension, Vec<Box<str>>)| {
-            let mut text = String::new();
-            dimension.write(event, &mut text, MOST_MEMBER);
-            values.iter().any(|value| **value == *text)
-        };
-        self.only.iter().all(holds) && !self.except.iter().any(holds)
+        self.only.iter().all(|condition| condition.holds(event))
+            && !self.except.iter().any(|condition| condition.holds(event))
     }
 }
 
-fn conditions(texts: &[String]) -> Result<Vec<(Dimension, Vec<Box<str>>)>, String> {
-    let mut conditions: Vec<(Dimension, Vec<Box<str>>)> = Vec::new();
+fn conditions(texts: &[String]) -> Result<Vec<Condition>, String> {
+    let mut conditions: Vec<Condition> = Vec::new();
     for text in texts {
         let (path, value) = split(text).ok_or_else(|| {
             format!("`{text}` is no condition: write a dimension and its value, like \"context.bot=true\"")
         })?;
         let dimension = Dimension::parse(path).map_err(|e: Invalid| e.to_string())?;
-        match conditions.iter_mut().find(|(known, _)| *known == dimension) {
-            Some((_, values)) => values.push(value.into()),
-            None => conditions.push((dimension, vec![value.into()])),
+        match conditions.iter_mut().find(|known| known.dimension == dimension) {
+            Some(known) => known.values.push(value.into()),
+            None => conditions.push(Condition { dimension, values: vec![value.into()] }),
         }
     }
     Ok(conditions)

@@ -215,7 +215,7 @@ impl Verifier {
 
     fn judge(&self, (index, _, start): Bucket, recounted: &Cells, stored: &StoredBucket) -> Judged {
         let spec = &self.specs[index];
-        judge(self.rule(index, start), recounted, stored, !spec.by.is_empty(), spec.max_keys)
+        judge(spec.kind, self.rule(index, start), recounted, stored, !spec.by.is_empty(), spec.max_keys)
     }
 
     fn rule(&self, index: usize, start: i64) -> Rule {
