@@ -207,7 +207,7 @@ fn headers_that_are_no_text_or_too_long_do_no_harm() {
     assert_eq!(found, json!({"browser": "Chrome", "os": "other", "device": "other", "referrer": "search.example"}));
 }
 
-/// What it costs per request of one event: `cargo test --release --lib what_a_visit_costs -- --ignored --nocapture`.
+/// What it costs: `cargo test --lib what_a_visit_costs -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]
 fn what_a_visit_costs() {
