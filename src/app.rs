@@ -11,10 +11,12 @@ use crate::pipeline::{Parts, Pipeline};
 use crate::query::Query;
 use crate::shutdown::Shutdown;
 use crate::store::{
-    self, CounterStore, EmbeddedStore, Layout, LocalNotices, Notices, RedisNotices, RedisStore, StoreError,
+    self, CounterStore, EmbeddedSalts, EmbeddedStore, Layout, LocalNotices, Notices, RedisNotices, RedisSalts,
+    RedisStore, SaltStore, StoreError,
 };
 use crate::tail;
 use crate::telemetry::{Metrics, Readiness, Role};
+use crate::visitor;
 use anyhow::{Context, bail};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,6 +45,7 @@ pub struct App {
     embedded: Option<Arc<EmbeddedFile>>,
     log: Option<Arc<dyn EventLog>>,
     notices: Arc<dyn Notices>,
+    salts: Option<Arc<dyn SaltStore>>,
     admin: (Server, Arc<Admin>),
     spool: Option<Arc<Spool>>,
     ingest: Option<(Server, Arc<Ingest>)>,
@@ -85,6 +88,8 @@ impl App {
             _ => None,
         };
         let notices = open_notices(&config)?;
+        let wants_salts = ingest.as_ref().is_some_and(|(_, ingest)| ingest.salts().are_wanted());
+        let salts = open_salts(&config, embedded.as_ref(), wants_salts).await?;
         let query = match &store {
             Some(store) if has(Role::Query) => {
                 let (server, query) = bind_query(&config, store, &counters, &metrics, &readiness).await?;
@@ -106,7 +111,7 @@ impl App {
         };
         let admin = (admin, Arc::new(Admin::new(metrics.clone(), readiness.clone())));
         let timeout = config.shutdown_timeout;
-        Ok(App { timeout, metrics, readiness, embedded, log, notices, admin, spool, ingest, query, pipeline })
+        Ok(App { timeout, metrics, readiness, embedded, log, notices, salts, admin, spool, ingest, query, pipeline })
     }
 
     /// Where it listens.
@@ -129,7 +134,8 @@ impl App {
     /// # Errors
     /// What a component could not go on for.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let App { timeout, metrics, readiness, embedded, log, notices, admin, spool, ingest, query, pipeline } = self;
+        let App { timeout, metrics, readiness, embedded, log, notices, salts, admin, spool, ingest, query, pipeline } =
+            self;
         let (accepting, forwarding) = (Shutdown::new(), Shutdown::new());
         let (counting, serving) = (Shutdown::new(), Shutdown::new());
         let mut failures: JoinSet<anyhow::Result<()>> = JoinSet::new();
@@ -143,6 +149,9 @@ impl App {
         let forwarder = spool.clone().map(|spool| tokio::spawn(spool.run(forwarding.clone())));
         let stores = Stores { log: log.clone(), spool: spool.clone(), readiness, takes_events: ingest.is_some() };
         let ingest = ingest.map(|(server, ingest)| {
+            if let Some(salts) = salts {
+                tokio::spawn(visitor::keep(ingest.salts(), salts, serving.clone()));
+            }
             tokio::spawn(tail::publish(ingest.tail(), notices, metrics, serving.clone()));
             tokio::spawn(server.run(ingest, accepting.clone()))
         });
@@ -335,6 +344,20 @@ fn open_notices(config: &Config) -> Result<Arc<dyn Notices>, StoreError> {
     Ok(match config.store.kind {
         store::Kind::Embedded => Arc::new(LocalNotices::default()),
         store::Kind::Redis => Arc::new(RedisNotices::new(&config.store.redis)?),
+    })
+}
+
+/// Where the salts of visitors' ids are kept. An embedded store is opened even if there are to be none, for it has to forget
+/// those that it has.
+async fn open_salts(
+    config: &Config,
+    file: Option<&Arc<EmbeddedFile>>,
+    wanted: bool,
+) -> Result<Option<Arc<dyn SaltStore>>, StoreError> {
+    Ok(match (config.store.kind, file) {
+        (store::Kind::Embedded, Some(file)) => Some(Arc::new(EmbeddedSalts::open(file.clone()).await?)),
+        _ if wanted => Some(Arc::new(RedisSalts::new(&config.store.redis)?)),
+        _ => None,
     })
 }
 

@@ -10,6 +10,7 @@
 //! 5. [`query`] answers how many, of what, when: a JSON API and a live page.
 //! 6. [`admin`] tells how the process is: metrics and health.
 //!
+//! Which events of a day are of one visitor is told by [`visitor`], with salts that are forgotten, and without an address.
 //! What lately came in and why it was refused is told by [`tail`]: from ingest to the query side, and nothing waits for it.
 //!
 //! Services of your own stand beside the counting: [`publish`] writes typed events ([`envelope`]) into a log, and a
@@ -39,5 +40,6 @@ pub mod tail;
 pub mod telemetry;
 pub mod traffic;
 pub mod units;
+pub mod visitor;
 pub mod window;
 pub mod worker;

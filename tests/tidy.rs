@@ -41,6 +41,7 @@ const RANKS: &[(&str, u8)] = &[
     ("log", 2),
     ("store", 2),
     ("tail", 2),
+    ("visitor", 2),
     ("pipeline", 3),
     ("ingest", 3),
     ("query", 3),
@@ -61,6 +62,7 @@ const NEIGHBOURS: &[(&str, &str)] = &[
     ("http", "telemetry"),
     ("http", "shutdown"),
     ("tail", "store"),
+    ("visitor", "store"),
 ];
 
 /// Rooms that are told everything: no I/O, no clock, no runtime.
@@ -100,6 +102,13 @@ const CONFIG_KEYS: &[&str] = &[
     "ingest.tail",
     "ingest.header_timeout",
     "ingest.body_timeout",
+    "ingest.enrich.user_agent",
+    "ingest.enrich.language",
+    "ingest.enrich.referrer",
+    "ingest.enrich.utm",
+    "ingest.enrich.visitor",
+    "ingest.enrich.bots",
+    "ingest.enrich.ip",
     "ingest.spool.path",
     "ingest.spool.max_bytes",
     "ingest.spool.slow_after",
@@ -109,6 +118,7 @@ const CONFIG_KEYS: &[&str] = &[
     "sites.write_keys_file",
     "sites.allowed_origins",
     "sites.rate_limit",
+    "sites.enrich",
     "log.kind",
     "log.kafka.brokers",
     "log.kafka.topic",

@@ -104,6 +104,19 @@ impl EmbeddedFile {
         self.queue().is_some_and(|queue| queue.try_send(Box::new(task)).is_ok())
     }
 
+    /// Moves what is in the WAL into the file, and empties it: what was deleted is in neither of them any more, as far as it
+    /// was overwritten. It waits for readers, and who writes waits meanwhile.
+    ///
+    /// # Errors
+    /// When a reader would not end.
+    pub async fn empty_wal(&self) -> Result<(), EmbeddedError> {
+        let (task, answer) = Task::new(truncate_wal);
+        let queue = self.queue().ok_or(EmbeddedError::Closed)?;
+        queue.send(Box::new(task.apart())).await.map_err(|_| EmbeddedError::Closed)?;
+        drop(queue);
+        answer.await.map_err(|_| EmbeddedError::Closed)?
+    }
+
     /// A connection for reading. Hold no statement and no transaction on it between batches, or the WAL grows
     /// without end.
     ///
@@ -199,6 +212,12 @@ pub fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let pages = pragma("page_count")? - pragma("freelist_count")?;
     Ok(pages.saturating_mul(pragma("page_size")?).max(0).unsigned_abs())
+}
+
+fn truncate_wal(connection: &Connection) -> rusqlite::Result<()> {
+    let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))?;
+    let busy = busy.then(|| rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY));
+    busy.map_or(Ok(()), |busy| Err(rusqlite::Error::SqliteFailure(busy, None)))
 }
 
 fn lock(path: &Path) -> Result<File, EmbeddedError> {

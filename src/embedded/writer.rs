@@ -14,10 +14,13 @@ pub(super) trait Job: Send {
     fn answer(self: Box<Self>, lost: Option<&Arc<rusqlite::Error>>);
     /// Replaces a result that could not be kept.
     fn failed(&mut self, error: rusqlite::Error);
+    /// Whether it has to run outside of any transaction.
+    fn is_apart(&self) -> bool;
 }
 
 pub(super) struct Task<T, F> {
     work: Option<F>,
+    apart: bool,
     result: Option<rusqlite::Result<T>>,
     reply: oneshot::Sender<Result<T, EmbeddedError>>,
 }
@@ -25,7 +28,12 @@ pub(super) struct Task<T, F> {
 impl<T, F> Task<T, F> {
     pub(super) fn new(work: F) -> (Task<T, F>, oneshot::Receiver<Result<T, EmbeddedError>>) {
         let (reply, answer) = oneshot::channel();
-        (Task { work: Some(work), result: None, reply }, answer)
+        (Task { work: Some(work), apart: false, result: None, reply }, answer)
+    }
+
+    /// The same outside of any transaction.
+    pub(super) fn apart(self) -> Self {
+        Task { apart: true, ..self }
     }
 }
 
@@ -45,6 +53,10 @@ where
 
     fn failed(&mut self, error: rusqlite::Error) {
         self.result = Some(Err(error));
+    }
+
+    fn is_apart(&self) -> bool {
+        self.apart
     }
 
     fn answer(self: Box<Self>, lost: Option<&Arc<rusqlite::Error>>) {
@@ -68,10 +80,20 @@ pub(super) fn write_all(connection: &Connection, queue: &mut mpsc::Receiver<Box<
         {
             jobs.push(next);
         }
+        let (apart, jobs) = jobs.into_iter().partition(|job| job.is_apart());
         commit(connection, jobs);
+        run_apart(connection, apart);
     }
     if let Err(error) = connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);") {
         tracing::warn!(%error, "the embedded file was closed without a checkpoint; the next start does it");
+    }
+}
+
+/// Runs these jobs one after the other, outside of any transaction. What fails, each tells its own caller.
+fn run_apart(connection: &Connection, jobs: Vec<Box<dyn Job>>) {
+    for mut job in jobs {
+        let _ = job.run(connection);
+        job.answer(None);
     }
 }
 

@@ -44,7 +44,9 @@ impl Event<'_> {
         }
         if let Some(context) = stamp.context {
             push_name("context", &mut out);
-            push_compact(context, &mut out);
+            // It nearly always is compact already, and a look at all bytes without a branch is cheap.
+            let spaces = context.bytes().fold(false, |found, byte| found | (byte <= b' '));
+            if spaces { push_compact(context, &mut out) } else { out.push_str(context) }
         }
         for (name, value) in &self.extra {
             push_name(name, &mut out);

@@ -1,7 +1,7 @@
-use super::lookup::find;
+use super::lookup::{find, member};
 use super::scan::{Members, RawJson};
 use super::sent::{Field, Sent, Value};
-use super::text::{Shape, is_deeper, lone_surrogate};
+use super::text::{Shape, is_deeper, lone_surrogate, unescaped};
 use super::{Invalid, schema_id, time};
 use std::borrow::Cow;
 
@@ -125,6 +125,13 @@ impl<'a> Event<'a> {
             Ok(member) => find(member?, rest),
             Err(()) => find(payload, path),
         }
+    }
+
+    /// The text of that name in the payload; `None` when there is none, or something else than a text.
+    pub fn payload_text(&self, name: &str) -> Option<Cow<'a, str>> {
+        let payload = self.payload?;
+        let found = self.members.find(payload, name).unwrap_or_else(|()| member(payload, name))?;
+        found.get().starts_with('"').then(|| unescaped(found.get()))
     }
 
     /// When it happened, in ms: its timestamp, else its receipt, else the record's time.

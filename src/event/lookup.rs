@@ -71,7 +71,8 @@ fn push_json(json: &str, out: &mut String, end: usize) {
     }
 }
 
-fn member<'a>(object: RawJson<'a>, name: &str) -> Option<RawJson<'a>> {
+/// The value of a member; `None` when there is none of that name, or this is no object.
+pub(super) fn member<'a>(object: RawJson<'a>, name: &str) -> Option<RawJson<'a>> {
     if !object.get().starts_with('{') {
         return None;
     }

@@ -28,4 +28,5 @@ pub use invalid::{Invalid, Kind};
 pub use key::Key;
 pub use made::{made_id, schema_id};
 pub use scan::{Members, RawJson};
+pub use text::{head, push_quoted};
 pub use time::{json_time_ms, text_time_ms};

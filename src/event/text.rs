@@ -102,7 +102,7 @@ pub(super) fn push_compact(json: &str, out: &mut String) {
 }
 
 /// Appends a string as JSON, in the shortest escapes.
-pub(super) fn push_quoted(text: &str, out: &mut String) {
+pub fn push_quoted(text: &str, out: &mut String) {
     out.push('"');
     // Most texts need no escape, and a look at all bytes without a branch compiles to vector instructions.
     if text.bytes().fold(true, |plain, byte| plain & !needs_escape(byte)) {
@@ -152,7 +152,7 @@ pub(super) fn unescaped(quoted: &str) -> Cow<'_, str> {
 }
 
 /// The longest beginning of at most so many bytes that ends between two characters.
-pub(super) fn head(text: &str, most: usize) -> &str {
+pub fn head(text: &str, most: usize) -> &str {
     if text.len() <= most {
         return text;
     }

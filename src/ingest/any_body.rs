@@ -73,7 +73,7 @@ pub fn any_body(bytes: &[u8]) -> Became {
 
 /// What was accepted is bounded, and reads back as what it is said to be.
 fn check(batch: &Batch, sent: usize) {
-    let Batch { records, event_ids, faults } = batch;
+    let Batch { records, event_ids, faults, .. } = batch;
     assert!(!records.is_empty() && records.len() == event_ids.len());
     assert!(records.len() + faults.len() <= MOST_EVENTS);
     assert!(faults.is_sorted_by(|a, b| a.index < b.index));

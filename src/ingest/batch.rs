@@ -1,6 +1,7 @@
 //! From the texts of events to records for the log, and what is wrong with the others.
 
 use super::clock::{self, Clock};
+use super::enrich::{self, Told};
 use super::reason::Reason;
 use super::sites::Site;
 use crate::envelope::JSON;
@@ -32,6 +33,8 @@ pub(super) struct Batch {
     /// Ids of the records, in their order.
     pub(super) event_ids: Vec<String>,
     pub(super) faults: Vec<Fault>,
+    /// The records should have the id of a visitor, and have none.
+    pub(super) lacks_visitor: bool,
 }
 
 /// How events are taken.
@@ -47,6 +50,8 @@ pub(super) struct Taking<'a> {
     pub(super) skew_ms: Option<i64>,
     /// Who sent them.
     pub(super) site: Option<&'a Site>,
+    /// What is added to them, when they come from a browser.
+    pub(super) told: Option<&'a Told>,
     /// The trace that the request belongs to.
     pub(super) trace: Option<TraceParent>,
 }
@@ -54,7 +59,7 @@ pub(super) struct Taking<'a> {
 impl Batch {
     /// Reads each event and makes a record of it.
     pub(super) fn of(events: &[Cow<'_, [u8]>], taking: Taking<'_>) -> Batch {
-        let mut batch = Batch::default();
+        let mut batch = Batch::taken(taking);
         for (index, json) in events.iter().enumerate() {
             if let Err(wrong) = batch.add(json, taking) {
                 batch.faults.push(wrong.at(index));
@@ -66,7 +71,7 @@ impl Batch {
     /// Reads an array of events in one pass, if it holds so many at most and nothing is wrong in it. Else only
     /// [`Batch::of`] can tell.
     pub(super) fn of_array(array: &str, most: usize, taking: Taking<'_>) -> Option<Batch> {
-        let mut batch = Batch::default();
+        let mut batch = Batch::taken(taking);
         for event in PlainArray::of(array, Door::Http)? {
             let (event, bytes) = event?;
             if bytes as u64 > taking.max_event || batch.records.len() == most {
@@ -75,6 +80,11 @@ impl Batch {
             batch.take(event, taking).ok()?;
         }
         Some(batch)
+    }
+
+    /// With nothing in it.
+    fn taken(taking: Taking<'_>) -> Batch {
+        Batch { lacks_visitor: taking.told.is_some_and(|told| told.lacks_visitor), ..Batch::default() }
     }
 
     fn add(&mut self, json: &[u8], taking: Taking<'_>) -> Result<(), Wrong> {
@@ -94,7 +104,10 @@ impl Batch {
             Some(skew_ms) => clock::correct(&mut event, skew_ms)?.then_some(skew_ms),
             None => None,
         };
-        let context = context(taking.site, moved_by_ms);
+        let context = match taking.told {
+            None => enrich::plain(taking.site, moved_by_ms),
+            Some(told) => told.context(&event, taking.site, moved_by_ms),
+        };
         let event_id = event.event_id.as_deref().map_or_else(|| made_id(received_ms, rand::random()), str::to_owned);
         let stamp = Stamp {
             event_id: &event_id,
@@ -112,18 +125,6 @@ impl Batch {
         self.records.push(NewRecord::event(key, value, about));
         self.event_ids.push(event_id);
         Ok(())
-    }
-}
-
-/// What ingest adds to an event.
-fn context(site: Option<&Site>, moved_by_ms: Option<i64>) -> Option<Cow<'_, str>> {
-    match (site, moved_by_ms) {
-        (None, None) => None,
-        (Some(site), None) => Some(Cow::Borrowed(&site.context)),
-        (None, Some(ms)) => Some(Cow::Owned(format!("{{\"clock_skew_ms\":{ms}}}"))),
-        (Some(Site { quoted_name, .. }), Some(ms)) => {
-            Some(Cow::Owned(format!("{{\"site\":{quoted_name},\"clock_skew_ms\":{ms}}}")))
-        }
     }
 }
 
@@ -161,7 +162,7 @@ mod tests {
 
     fn taking() -> Taking<'static> {
         let clock = Clock { received_ms: NOW, max_skew_ms: 60_000 };
-        Taking { key: &Key::Session, max_event: 1_000, clock, skew_ms: None, site: None, trace: None }
+        Taking { key: &Key::Session, max_event: 1_000, clock, skew_ms: None, site: None, told: None, trace: None }
     }
 
     fn value(event: &str, taking: Taking<'_>) -> String {

@@ -1,5 +1,6 @@
 use super::SpoolConfig;
 use super::client::TrustedProxy;
+use super::enrich::Enrichment;
 use super::sites::{self, Config as Site, SiteError};
 use crate::event::{Invalid, Key};
 use crate::http::{Limits, is_public};
@@ -52,6 +53,8 @@ pub struct Config {
     /// Time for the body of a request to arrive.
     #[serde(with = "crate::units::duration")]
     pub body_timeout: Duration,
+    /// What is added to events that come from browsers.
+    pub enrich: Enrichment,
     /// Where events wait while Kafka is away.
     pub spool: SpoolConfig,
 }
@@ -76,6 +79,7 @@ impl Default for Config {
             tail: true,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            enrich: Enrichment::default(),
             spool: SpoolConfig::default(),
         }
     }

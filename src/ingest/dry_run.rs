@@ -143,7 +143,8 @@ mod tests {
         let counts = Counts { counters: Arc::new(Counters::new(specs).unwrap()), timing };
         let events: Vec<_> = events.iter().map(|event| event.as_bytes().into()).collect();
         let clock = Clock { received_ms: NOW, max_skew_ms: 60_000 };
-        let taking = Taking { key: &Key::Session, max_event: 1_000, clock, skew_ms: None, site: None, trace: None };
+        let taking =
+            Taking { key: &Key::Session, max_event: 1_000, clock, skew_ms: None, site: None, told: None, trace: None };
         serde_json::to_value(Rehearsal::of(Batch::of(&events, taking), &counts, NOW)).unwrap()
     }
 

@@ -11,6 +11,7 @@ use crate::http::{self, Body, Handler, discard, receive};
 use crate::log::{EventLog, LogError, NewRecord, Stored};
 use crate::tail::Desk;
 use crate::telemetry::{Metrics, TRACEPARENT, TraceParent};
+use crate::visitor::Salts;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::HeaderMap;
@@ -93,6 +94,11 @@ impl Ingest {
     /// Who is told of what comes in, for the live tail.
     pub fn tail(&self) -> Arc<Desk> {
         Arc::clone(&self.intake.tail)
+    }
+
+    /// The salts that ids of visitors are made with, to be filled.
+    pub fn salts(&self) -> Arc<Salts> {
+        Arc::clone(&self.intake.salts)
     }
 
     /// Answers one request, and counts it.
@@ -221,7 +227,7 @@ impl Ingest {
         received_ms: i64,
         trace: Option<TraceParent>,
     ) -> Result<Response<Body>, Reject> {
-        let Batch { records, event_ids, faults } = batch;
+        let Batch { records, event_ids, faults, lacks_visitor } = batch;
         let sample = news::sample(&self.intake.tail, &records, received_ms);
         fail::fail_point!("append", |_| std::process::abort());
         let stored = timeout(self.append_timeout, self.keep(records)).await;
@@ -229,6 +235,9 @@ impl Ingest {
         let stored = stored.map_err(|why| self.not_stored(event_ids.len(), &why, trace))?;
         fail::fail_point!("appended", |_| std::process::abort());
         self.usual.accepted.inc_by(event_ids.len() as u64);
+        if lacks_visitor {
+            self.metrics.ingest_visitor_missing_total.inc_by(event_ids.len() as u64);
+        }
         if let Some(sample) = sample {
             sample.stored(&self.intake.tail, now_ms());
         }

@@ -4,6 +4,7 @@ use super::batch::{Batch, Taking};
 use super::client;
 use super::clock::Clock;
 use super::dry_run::{Counts, Rehearsal};
+use super::enrich::{Enrichment, Told, Visit};
 use super::format::{Content, Format};
 use super::inflate::Encoding;
 use super::news;
@@ -16,6 +17,7 @@ use crate::event::{Invalid, text_time_ms};
 use crate::http::Peer;
 use crate::tail::Desk;
 use crate::telemetry::TraceParent;
+use crate::visitor::Salts;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use std::borrow::Cow;
@@ -36,6 +38,8 @@ pub(super) struct Asked {
     /// The trace that the request belongs to.
     pub(super) trace: Option<TraceParent>,
     sender: Sender,
+    /// What it says of its visitor, where anybody wants it.
+    visit: Option<Visit>,
     /// When it was sent, in ms, by the client's clock.
     sent_at_ms: Option<i64>,
 }
@@ -47,16 +51,22 @@ pub(super) struct Intake {
     pub(super) sites: Sites,
     /// Who is told of what comes in.
     pub(super) tail: Arc<Desk>,
+    /// What ids of visitors are made with.
+    pub(super) salts: Arc<Salts>,
     counts: Counts,
     rates: Option<Rates>,
+    /// Whether anything is added to anybody's events.
+    enriches: bool,
 }
 
 impl Intake {
     /// The configuration has been validated.
     pub(super) fn new(config: Config, sites: &[Site], counts: Counts) -> Result<Intake, SiteError> {
-        let sites = Sites::open(sites, config.open)?;
+        let sites = Sites::open(sites, config.open, config.enrich)?;
         let tail = Arc::new(Desk::new(config.tail));
-        Ok(Intake { sites, tail, counts, rates: Rates::per_second(config.rate_limit), config })
+        let salts = Arc::new(Salts::new(sites.any(|wanted| wanted.visitor)));
+        let (rates, enriches) = (Rates::per_second(config.rate_limit), sites.any(Enrichment::is_any));
+        Ok(Intake { sites, tail, salts, counts, rates, enriches, config })
     }
 
     /// Reads the head of a request that brings events.
@@ -64,8 +74,11 @@ impl Intake {
     /// # Errors
     /// When its body is not wanted.
     pub(super) fn head(&self, head: &Parts, trace: Option<TraceParent>) -> Result<Asked, Reject> {
-        if let (Some(rates), Some(Peer(peer))) = (&self.rates, head.extensions.get()) {
-            let address = client::address(peer.ip(), &head.headers, &self.config.trusted_proxies);
+        let trusted = &self.config.trusted_proxies;
+        let address = || head.extensions.get().map(|Peer(peer)| client::address(peer.ip(), &head.headers, trusted));
+        if let Some(rates) = &self.rates
+            && let Some(address) = address()
+        {
             rates.check(address).map_err(Reject::AddressRate)?;
         }
         let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
@@ -79,6 +92,7 @@ impl Intake {
             dry_run: is_dry_run(head.uri.query())?,
             trace,
             sender,
+            visit: if self.enriches { Visit::of(&head.headers, address) } else { None },
             sent_at_ms: sent_at_ms(&head.headers)?,
         })
     }
@@ -91,7 +105,9 @@ impl Intake {
         if let Some(array) = asked.format.array(body) {
             // It carries no key. That it holds nothing but good events is by far the most common.
             let sender = self.sender(asked, None)?;
-            let batch = Batch::of_array(array, self.config.max_events, self.taking(asked, &sender, None, now_ms));
+            let told = self.told(asked, &sender, now_ms)?;
+            let taking = self.taking(asked, &sender, told.as_ref(), None, now_ms);
+            let batch = Batch::of_array(array, self.config.max_events, taking);
             if let Some(batch) = batch {
                 return Ok(batch);
             }
@@ -105,7 +121,8 @@ impl Intake {
         if found > most {
             return Err(Reject::TooManyEvents { found, most });
         }
-        let taking = self.taking(asked, &sender, sent_at_ms, now_ms);
+        let told = self.told(asked, &sender, now_ms)?;
+        let taking = self.taking(asked, &sender, told.as_ref(), sent_at_ms, now_ms);
         let batch = Batch::of(&events, taking);
         if !asked.dry_run {
             news::events(&self.tail, taking.site, &events, &batch.faults, now_ms);
@@ -121,18 +138,31 @@ impl Intake {
         }
     }
 
+    /// What is added to the events of a request.
+    fn told(&self, asked: &Asked, sender: &Sender, now_ms: i64) -> Result<Option<Told>, Reject> {
+        let Some(visit) = &asked.visit else { return Ok(None) };
+        let site = sender.site();
+        let wanted = self.sites.enrichment(site);
+        wanted.is_any().then(|| visit.told(wanted, site, &self.salts, now_ms)).transpose()
+    }
+
     /// How the events of a request are taken. `sent_at_ms` is what its body says.
-    fn taking<'a>(&'a self, asked: &Asked, sender: &'a Sender, sent_at_ms: Option<i64>, now_ms: i64) -> Taking<'a> {
+    fn taking<'a>(
+        &'a self,
+        asked: &Asked,
+        sender: &'a Sender,
+        told: Option<&'a Told>,
+        sent_at_ms: Option<i64>,
+        now_ms: i64,
+    ) -> Taking<'a> {
         let clock = Clock { received_ms: now_ms, max_skew_ms: millis(self.config.max_skew) };
         Taking {
             key: self.config.key.key(),
             max_event: self.config.max_event.0,
             clock,
             skew_ms: sent_at_ms.or(asked.sent_at_ms).and_then(|sent_at_ms| clock.skew_ms(sent_at_ms)),
-            site: match sender {
-                Sender::Site(site) => Some(site),
-                Sender::Anybody | Sender::Unknown(_) => None,
-            },
+            site: sender.site(),
+            told,
             trace: asked.trace,
         }
     }

@@ -9,6 +9,9 @@
 //! Who sends is known by a write key (`sites`), from where by its connection or what proxies say of it (`client`), and how
 //! often it may is a matter of both (`rate`).
 //!
+//! What comes from browsers is told more of (`enrich`): the browser, where the visitor came from, an id of the day. It is made
+//! of the head of the request and the page's address, and what it is made of is not kept.
+//!
 //! What decides (`intake`) does no I/O and is told the time; only the handler reads the clock, once a request.
 
 #[cfg(any(test, fuzzing))]
@@ -19,6 +22,7 @@ mod clock;
 mod config;
 mod cors;
 mod dry_run;
+mod enrich;
 mod format;
 mod handler;
 mod in_flight;
@@ -39,6 +43,7 @@ pub use any_body::{Became, any_body};
 pub use client::TrustedProxy;
 pub use config::{Config, IngestError, KeyChoice};
 pub use dry_run::Counts;
+pub use enrich::{Bots, Enrichment, EnrichmentOverride, Ip};
 pub use handler::Ingest;
 pub use sites::{Config as Site, SiteError, check_keys};
 pub use spool::{Config as SpoolConfig, Logs as SpoolLogs, Spool, SpoolError};

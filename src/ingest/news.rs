@@ -150,7 +150,7 @@ mod tests {
                     Ok(content) => {
                         let clock = Clock { received_ms: 1_760_000_000_000, max_skew_ms: 60_000 };
                         let taking =
-                            Taking { key: &Key::Session, max_event: 400, clock, skew_ms: None, site: None, trace: None };
+                            Taking { key: &Key::Session, max_event: 400, clock, skew_ms: None, site: None, told: None, trace: None };
                         let faults = Batch::of(&content.events, taking).faults;
                         faults.iter().map(|fault| format!("{} {:?}", fault.error, fault.field)).collect()
                     }

@@ -28,6 +28,8 @@ pub(super) enum Reason {
     UnknownKey,
     /// A page that may not send with this key.
     Origin,
+    /// A bot, where none are taken.
+    Bot,
     /// More requests than the key may make.
     KeyRate,
     /// More requests than an address may make.
@@ -68,6 +70,7 @@ impl Reason {
         Reason::NoKey,
         Reason::UnknownKey,
         Reason::Origin,
+        Reason::Bot,
         Reason::KeyRate,
         Reason::AddressRate,
         Reason::Busy,
@@ -99,6 +102,7 @@ impl Reason {
             Reason::NoKey => "no_key",
             Reason::UnknownKey => "unknown_key",
             Reason::Origin => "origin",
+            Reason::Bot => "bot",
             Reason::KeyRate => "key_rate",
             Reason::AddressRate => "address_rate",
             Reason::Busy => "busy",

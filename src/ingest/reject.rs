@@ -54,6 +54,8 @@ pub(super) enum Reject {
     UnknownKey,
     #[error("pages of this origin may not send with this write key")]
     Origin,
+    #[error("this site takes no events from bots")]
+    Bot,
     #[error("too many requests with this write key: try again in {0} s")]
     KeyRate(u64),
     #[error("too many requests from this address: try again in {0} s")]
@@ -123,7 +125,7 @@ impl Reject {
             | Reject::SentAt(_)
             | Reject::NothingAccepted(_) => StatusCode::BAD_REQUEST,
             Reject::NoKey | Reject::UnknownKey => StatusCode::UNAUTHORIZED,
-            Reject::Origin => StatusCode::FORBIDDEN,
+            Reject::Origin | Reject::Bot => StatusCode::FORBIDDEN,
             Reject::KeyRate(_) | Reject::AddressRate(_) => StatusCode::TOO_MANY_REQUESTS,
             Reject::Busy | Reject::NotStored => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -144,6 +146,7 @@ impl Reject {
             Reject::NoKey => Reason::NoKey,
             Reject::UnknownKey => Reason::UnknownKey,
             Reject::Origin => Reason::Origin,
+            Reject::Bot => Reason::Bot,
             Reject::KeyRate(_) => Reason::KeyRate,
             Reject::AddressRate(_) => Reason::AddressRate,
             Reject::NothingAccepted(_) => Reason::NoEvent,

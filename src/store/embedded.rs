@@ -3,12 +3,14 @@
 mod flush;
 mod handled;
 mod read;
+mod salts;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod values;
 
 pub use handled::EmbeddedHandled;
+pub use salts::EmbeddedSalts;
 
 use super::gap::accepted_at;
 use super::layout::{self, Place};

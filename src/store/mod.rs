@@ -18,15 +18,17 @@ mod model;
 mod notices;
 mod parts;
 mod redis;
+mod salts;
 #[cfg(test)]
 mod testing;
 
 pub use config::{Config, Kind, RedisConfig, RedisUrl};
-pub use embedded::{EmbeddedHandled, EmbeddedStore};
+pub use embedded::{EmbeddedHandled, EmbeddedSalts, EmbeddedStore};
 pub use error::StoreError;
 pub use handled::{Effects, HandledEvents, Noted};
 pub use notices::{LocalNotices, Notices};
-pub use redis::{About, RedisHandled, RedisNotices, RedisStore};
+pub use redis::{About, RedisHandled, RedisNotices, RedisSalts, RedisStore};
+pub use salts::{Day, Salt, SaltStore};
 
 use crate::counter::{self, Amounts, Fingerprint, Ledger, Registers, Segment, Spec};
 use async_trait::async_trait;

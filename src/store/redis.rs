@@ -12,6 +12,7 @@ mod notices;
 mod partition;
 mod problem;
 mod read;
+mod salts;
 mod script;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ mod tests;
 pub use about::About;
 pub use handled::RedisHandled;
 pub use notices::RedisNotices;
+pub use salts::RedisSalts;
 
 use super::gap::accepted_at;
 use super::layout::{self, Place};

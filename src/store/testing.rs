@@ -2,7 +2,8 @@
 
 pub(super) mod cluster;
 
-use super::{CounterStore, EmbeddedStore, RedisConfig, RedisStore, RedisUrl};
+use super::{CounterStore, Day, EmbeddedStore, RedisConfig, RedisStore, RedisUrl, Salt, SaltStore};
+use crate::clock::now_ms;
 use crate::counter::{Counters, Spec};
 use crate::embedded::{Config, EmbeddedFile};
 use ::redis::aio::MultiplexedConnection;
@@ -260,4 +261,16 @@ impl Bench for EmbeddedBench {
         };
         self.file.write(put_back).await.unwrap();
     }
+}
+
+/// What every store of salts must do: `one` and `other` share one that is empty.
+pub(super) async fn salts_conform(one: &dyn SaltStore, other: &dyn SaltStore) {
+    let today = Day::of(now_ms());
+    let (mine, yours) = (Salt::random().unwrap(), Salt::random().unwrap());
+    assert_eq!(one.agree(today, &mine).await.unwrap().expose(), mine.expose(), "who is first decides");
+    assert_eq!(other.agree(today, &yours).await.unwrap().expose(), mine.expose());
+    assert_eq!(one.agree(today, &mine).await.unwrap().expose(), mine.expose());
+    assert_eq!(other.agree(today.next(), &yours).await.unwrap().expose(), yours.expose(), "each day has its own");
+    one.forget(now_ms()).await.unwrap();
+    assert_eq!(other.agree(today, &yours).await.unwrap().expose(), mine.expose(), "it is not time yet");
 }

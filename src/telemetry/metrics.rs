@@ -32,6 +32,7 @@ const REFUSED_REQUESTS: &[&str] = &[
     "no_key",
     "unknown_key",
     "origin",
+    "bot",
     "key_rate",
     "address_rate",
     "busy",
@@ -134,6 +135,9 @@ catalogue! {
     connections_refused_total: IntCounterVec("listener", &["ingest", "query", "admin"]),
     /// Seconds until the log acknowledged an append.
     log_append_seconds: Histogram(INGEST_SECONDS),
+    /// Events that ingest took without the id of a visitor that their site wants, because the salt of the day was not known:
+    /// the store was away.
+    ingest_visitor_missing_total: IntCounter,
     /// Events that ingest stored, by what they are stored on: kafka (all in-sync replicas), or disk (the spool or the embedded
     /// log).
     ingest_stored_events_total: IntCounterVec("stored", &["kafka", "disk"]),

@@ -16,6 +16,7 @@ mod config;
 mod dedupe;
 mod demo;
 mod dlq;
+mod enrich;
 mod examples;
 mod gaps;
 mod hostile;

@@ -58,6 +58,7 @@ pub(super) async fn check(file: &ConfigFile) -> anyhow::Result<ExitCode> {
     let mut findings = Findings::default();
     let Some(config) = configuration(file, &mut findings) else { return Ok(findings.conclude()) };
     addresses(&config, &mut findings);
+    visitors(&config, &mut findings);
     match config.log.kind {
         log::Kind::Kafka => kafka::check(&config, &mut findings).await,
         log::Kind::Embedded => findings.right(format!("log: embedded, in {}", config.embedded.path.display())),
@@ -103,6 +104,18 @@ fn addresses(config: &Config, findings: &mut Findings) {
         Err(error) => findings.wrong(error),
         Ok(true) => findings.doubtful(SHORT_TOKEN),
         Ok(false) => {}
+    }
+}
+
+/// What is done with visitors' data, and by which site otherwise.
+fn visitors(config: &Config, findings: &mut Findings) {
+    let usual = config.ingest.enrich;
+    findings.right(format!("visitors: {usual}"));
+    for site in &config.sites {
+        let wanted = usual.with(&site.enrich);
+        if wanted != usual {
+            findings.right(format!("visitors of site {}: {wanted}", site.name));
+        }
     }
 }
 

@@ -1,3 +1,4 @@
+use super::super::enrich::EnrichmentOverride;
 use super::origin::Origins;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -22,6 +23,9 @@ pub struct Config {
     /// Requests per second that each of the keys may make; 0 for any number.
     #[serde(default)]
     pub rate_limit: u32,
+    /// What is added to its events, where it is something else than `[ingest.enrich]` says.
+    #[serde(default)]
+    pub enrich: EnrichmentOverride,
 }
 
 /// Why a site cannot be used.

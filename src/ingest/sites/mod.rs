@@ -6,6 +6,7 @@ mod origin;
 pub(super) use config::validate;
 pub use config::{Config, SiteError, check_keys};
 
+use super::enrich::Enrichment;
 use super::parameter::parameter;
 use super::rate::Rate;
 use super::reject::Reject;
@@ -29,6 +30,8 @@ pub(super) struct Site {
     pub(super) quoted_name: Box<str>,
     /// The context of its events, where there is nothing else to say.
     pub(super) context: Box<str>,
+    /// What is added to its events.
+    pub(super) enrichment: Enrichment,
     origins: Origins,
 }
 
@@ -49,6 +52,8 @@ pub(super) struct Sites {
     open: bool,
     /// The origins of all sites together: whose pages may read an answer.
     pages: Origins,
+    /// What is added to events without a site.
+    enrichment: Enrichment,
 }
 
 /// Who sends.
@@ -61,6 +66,16 @@ pub(super) enum Sender {
     Unknown(Option<HeaderValue>),
 }
 
+impl Sender {
+    /// The site, if it is one that is known.
+    pub(super) fn site(&self) -> Option<&Site> {
+        match self {
+            Sender::Site(site) => Some(site),
+            Sender::Anybody | Sender::Unknown(_) => None,
+        }
+    }
+}
+
 impl Site {
     pub(super) fn name(&self) -> &str {
         self.quoted_name.trim_matches('"')
@@ -68,11 +83,12 @@ impl Site {
 }
 
 impl Sites {
-    /// Reads the keys of all sites. The configuration has been validated.
+    /// Reads the keys of all sites. The configuration has been validated. `enrichment` is what is added to events whose site
+    /// does not say otherwise.
     ///
     /// # Errors
     /// When a file cannot be read, or its keys not be used.
-    pub(super) fn open(configs: &[Config], open: bool) -> Result<Sites, SiteError> {
+    pub(super) fn open(configs: &[Config], open: bool, enrichment: Enrichment) -> Result<Sites, SiteError> {
         let mut pages = if configs.is_empty() || open { Origins::any() } else { Origins::default() };
         let mut all = Vec::new();
         for config in configs {
@@ -81,19 +97,31 @@ impl Sites {
             // A name has no character that JSON would escape.
             let quoted_name = format!("\"{}\"", config.name).into_boxed_str();
             let context = format!("{{\"site\":{quoted_name}}}").into_boxed_str();
-            let site = Arc::new(Site { quoted_name, context, origins });
+            let site = Arc::new(Site { quoted_name, context, enrichment: enrichment.with(&config.enrich), origins });
             for secret in config.read_keys()? {
                 let key = WriteKey { secret, site: site.clone(), rate: Rate::per_second(config.rate_limit) };
                 all.push((config.name.as_str(), key));
             }
         }
         config::each_once(all.iter().map(|(site, key)| (*site, &key.secret)))?;
-        let mut sites = Sites { keys: HashMap::new(), hasher: ahash::RandomState::new(), open, pages };
+        let mut sites = Sites { keys: HashMap::new(), hasher: ahash::RandomState::new(), open, pages, enrichment };
         for (_, key) in all {
             let hash = sites.hasher.hash_one(key.secret.expose_secret().as_bytes());
             sites.keys.entry(hash).or_default().push(key);
         }
         Ok(sites)
+    }
+
+    /// What is added to the events of a sender.
+    pub(super) fn enrichment(&self, site: Option<&Site>) -> Enrichment {
+        site.map_or(self.enrichment, |site| site.enrichment)
+    }
+
+    /// Whether anything like this is added to the events of any sender.
+    pub(super) fn any(&self, wanted: impl Fn(&Enrichment) -> bool) -> bool {
+        let sites = self.keys.values().flatten().map(|key| &key.site.enrichment);
+        let nobody = (self.open || self.keys.is_empty()).then_some(&self.enrichment);
+        sites.chain(nobody).any(wanted)
     }
 
     /// Who sends, as far as the head of a request says so.
@@ -201,7 +229,7 @@ mod tests {
             #[serde(default)]
             sites: Vec<Config>,
         }
-        Sites::open(&toml::from_str::<File>(toml).unwrap().sites, open).unwrap()
+        Sites::open(&toml::from_str::<File>(toml).unwrap().sites, open, Enrichment::default()).unwrap()
     }
 
     const TWO: &str = "[[sites]]\nname = \"shop\"\nwrite_keys = [\"k1\", \"k2\"]\nallowed_origins = [\"https://shop.example\"]\n\

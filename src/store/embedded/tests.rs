@@ -1,7 +1,8 @@
+use super::salts;
 use crate::counter::{Kind, Slot};
 use crate::store::conformance::{NOW_S, TOPIC, flush, layout, part, segment, specs};
-use crate::store::testing::{Bench, EmbeddedBench};
-use crate::store::{CounterStore, EmbeddedStore, Flushed, Keys, Read, StoreError};
+use crate::store::testing::{Bench, EmbeddedBench, salts_conform};
+use crate::store::{CounterStore, Day, EmbeddedSalts, EmbeddedStore, Flushed, Keys, Read, Salt, SaltStore, StoreError};
 
 fn rows(bench: &EmbeddedBench, table: &str) -> i64 {
     let reader = bench.file.reader().unwrap();
@@ -73,4 +74,59 @@ async fn a_full_disk_is_told_and_the_same_flush_goes_through_later() {
     bench.file.close();
     let error = store.ready().await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+}
+
+/// Whether these bytes stand anywhere in the file or beside it.
+fn is_on_disk(bench: &EmbeddedBench, bytes: &[u8]) -> bool {
+    let folder = bench.file.path().parent().unwrap();
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+    files.into_iter().any(|file| memchr::memmem::find(&file, bytes).is_some())
+}
+
+#[tokio::test]
+async fn salts_in_a_file_are_shared() {
+    let bench = EmbeddedBench::new();
+    let salts = EmbeddedSalts::open(bench.file.clone()).await.unwrap();
+    salts_conform(&salts, &EmbeddedSalts::open(bench.file.clone()).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_forgotten_salt_is_nowhere_on_the_disk() {
+    let bench = EmbeddedBench::new();
+    let salts = EmbeddedSalts::open(bench.file.clone()).await.unwrap();
+    let day = Day::of(NOW_S * 1_000);
+    let days = [day, day.next(), day.next().next()];
+    let offered = days.map(|_| Salt::random().unwrap());
+    for (day, salt) in days.iter().zip(&offered) {
+        assert_eq!(salts.agree(*day, salt).await.unwrap().expose(), salt.expose());
+    }
+    let on_disk = || offered.each_ref().map(|salt| is_on_disk(&bench, salt.expose()));
+    let forgotten_ms = day.forgotten_s() * 1_000;
+    salts.forget(forgotten_ms - 1).await.unwrap();
+    assert_eq!(on_disk(), [true; 3], "each is kept for 48 hours");
+    // Other writes beside it, so that pages with the salt are in the WAL, too.
+    let store = bench.store(specs()).await;
+    store.flush(&flush(vec![part(0, None, Some(segment(0, 4, &[("/a", 4)])))])).await.unwrap();
+    salts.forget(forgotten_ms).await.unwrap();
+    assert_eq!(on_disk(), [false, true, true]);
+    salts.forget(forgotten_ms + 86_400_000).await.unwrap();
+    assert_eq!(on_disk(), [false, false, true]);
+    let secure: i64 =
+        bench.file.write(|c| c.pragma_query_value(None, "secure_delete", |row| row.get(0))).await.unwrap();
+    assert_eq!(secure, 0, "all else is deleted as before");
+}
+
+#[tokio::test]
+async fn a_salt_whose_time_was_over_before_the_start_is_forgotten_at_the_start() {
+    let bench = EmbeddedBench::new();
+    let day = Day::of(NOW_S * 1_000);
+    let salt = Salt::random().unwrap();
+    EmbeddedSalts::open(bench.file.clone()).await.unwrap().agree(day, &salt).await.unwrap();
+    // Deleted, but the process ended before the WAL was emptied.
+    bench.file.write(|c| salts::delete(c, i64::MAX)).await.unwrap();
+    assert!(is_on_disk(&bench, salt.expose()));
+    let salts = EmbeddedSalts::open(bench.file.clone()).await.unwrap();
+    salts.agree(day.next(), &Salt::random().unwrap()).await.unwrap();
+    salts.forget(day.forgotten_s() * 1_000).await.unwrap();
+    assert!(!is_on_disk(&bench, salt.expose()));
 }

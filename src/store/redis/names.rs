@@ -1,3 +1,4 @@
+use crate::store::Day;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// What stands for itself in the name of a key's set. A colon or a brace does not, so no name can be forged.
@@ -54,6 +55,11 @@ impl Names {
         format!("{}:{{0}}:tail:call", self.prefix)
     }
 
+    /// The salt of a day.
+    pub(super) fn salt(&self, day: Day) -> String {
+        format!("{}:{{0}}:salt:{day}", self.prefix)
+    }
+
     /// All notes of a group are in one slot, so that effects can be in it too.
     pub(super) fn handled(&self, group: &str, event_id: &str) -> String {
         format!("{}:{{{group}}}:handled:{event_id}", self.prefix)
@@ -76,6 +82,7 @@ mod tests {
         let forged = names.distinct(0, "visitors", "1h", 3_600, Some("/a{1}:x é"));
         assert_eq!(forged, "sg:{0}:distinct:visitors:1h:3600:/a%7B1%7D%3Ax%20%C3%A9");
         assert_eq!([names.tail(), names.tail_call()], ["sg:{0}:tail", "sg:{0}:tail:call"]);
+        assert_eq!(names.salt(Day::of(1_760_000_000_000)), "sg:{0}:salt:2025-10-09");
         assert_eq!(names.handled("payment", "e1"), "sg:{payment}:handled:e1");
     }
 }

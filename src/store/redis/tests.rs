@@ -2,6 +2,7 @@ mod cluster;
 mod handled;
 mod measured;
 mod notices;
+mod salts;
 
 use crate::counter::{Counters, Slot};
 use crate::store::conformance::{NOW_S, TOPIC, flush, layout, part, segment, specs};

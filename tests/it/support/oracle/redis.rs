@@ -132,7 +132,10 @@ impl Stored {
     async fn read(nodes: Vec<MultiplexedConnection>, prefix: &str) -> (Stored, Vec<String>) {
         let (mut stored, mut twice) = (Stored { keys: BTreeMap::new() }, Vec::new());
         for mut node in nodes {
-            for some in names(&mut node, &format!("{prefix}:*")).await.chunks(CHUNK) {
+            let mut all = names(&mut node, &format!("{prefix}:*")).await;
+            // What ids of visitors are made with: no counts.
+            all.retain(|name| !name.starts_with(&format!("{prefix}:{{0}}:salt:")));
+            for some in all.chunks(CHUNK) {
                 let mut pipeline = redis::pipe();
                 some.iter().for_each(|name| _ = pipeline.cmd("EXPIRETIME").arg(name).hgetall(name));
                 let found: Vec<redis::Value> = pipeline.query_async(&mut node).await.expect("hashes");
