@@ -5,17 +5,13 @@
 //! get ready, and how large it is.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a measurement that fails, fails")]
 
-#[path = "ingest/load.rs"]
-mod load;
 mod shared;
-#[path = "ingest/target.rs"]
-mod target;
 
-use load::{Requests, closed};
-use shared::{cpu_s, figures_of_process, median, number};
+use shared::load::{Requests, closed};
+use shared::target::{BINARY, Target, ask};
+use shared::{cpu_s, figures_of_process, median, number, spread};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use target::{BINARY, Target, ask};
 
 const CONNECTIONS: usize = 64;
 const LONG: Duration = Duration::from_secs(120);
@@ -39,12 +35,7 @@ fn main() {
     println!("|---|---|---|---|---|---|");
     for per_request in [50, 1] {
         let runs: Vec<Run> = (0..rounds).map(|_| run(per_request, during)).collect();
-        let cell = |decimals: usize, of: &dyn Fn(&Run) -> f64| {
-            let mut values: Vec<f64> = runs.iter().map(of).collect();
-            values.sort_by(f64::total_cmp);
-            let (low, high) = (values[0], values[values.len() - 1]);
-            format!("{:.decimals$} ({low:.decimals$} to {high:.decimals$})", values[values.len() / 2])
-        };
+        let cell = |decimals, of: &dyn Fn(&Run) -> f64| spread(&runs, decimals, of);
         println!(
             "| {per_request} | {} | {} | {} | {} | {} |",
             cell(0, &|run| run.accepted_per_s),

@@ -18,7 +18,7 @@ mod shared;
 mod support;
 
 use serde_json::{Value, json};
-use shared::{cpu_s, median, number};
+use shared::{cpu_s, median, number, spread};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -63,7 +63,7 @@ fn main() {
         );
         println!("|---|---|---|---|---|---|---|");
         for flush in INTERVALS {
-            let cell = |of: fn(&Fresh) -> f64| spread(runs[flush].iter().map(of).collect());
+            let cell = |of: fn(&Fresh) -> f64| spread(&runs[flush], 1, of);
             println!(
                 "| {flush} | {:.0} | {} | {} | {} | {} | {} |",
                 runs[flush].iter().map(|fresh| fresh.samples as f64).sum::<f64>(),
@@ -78,11 +78,6 @@ fn main() {
         let ratios: Vec<f64> = pairs.map(|(often, seldom)| often.cpu_per_million / seldom.cpu_per_million).collect();
         println!("\nCPU of the processor, {} / {}: {:.2}", INTERVALS[1], INTERVALS[0], median(ratios));
     });
-}
-
-fn spread(mut values: Vec<f64>) -> String {
-    values.sort_by(f64::total_cmp);
-    format!("{:.1} ({:.1} to {:.1})", values[values.len() / 2], values[0], values[values.len() - 1])
 }
 
 /// What one run showed; times in ms.

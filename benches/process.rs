@@ -9,12 +9,10 @@
 //! turns with the others, until it ends.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a measurement that fails, fails")]
 
-#[path = "shared/processor.rs"]
-mod processor;
 mod shared;
 
-use processor::{Process, counter, redis_process};
 use rdkafka::Message;
+use shared::processor::{Process, counter, redis_process};
 use shared::{Events, Figures, PARTITIONS, cpu_s, figures_of_running};
 use shared::{median, number, produce, reader, row, run_child, told};
 use std::borrow::Cow;

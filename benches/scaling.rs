@@ -4,11 +4,9 @@
 //! are as many keys as it says. The first line of each table is what its ratios refer to.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a measurement that fails, fails")]
 
-#[path = "shared/processor.rs"]
-mod processor;
 mod shared;
 
-use processor::{Process, counter, redis_process};
+use shared::processor::{Process, counter, redis_process};
 use shared::{Events, Figures, cpu_s, median, number, produce};
 
 const USUAL: Events = Events { partitions: 4, pages: 1_000, evenly: true, bytes: 300 };

@@ -5,16 +5,14 @@
 //! process. STREAMGAUGE_BENCH_BUILDS names other builds of the program, with commas, to be measured as well.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a measurement that fails, fails")]
 
-mod load;
 mod reference;
 #[path = "../shared/mod.rs"]
 mod shared;
-mod target;
 
-use load::{Load, Requests, closed, open};
-use shared::{PARTITIONS, cpu_s, create, median, number};
+use shared::load::{Load, Requests, closed, open};
+use shared::target::{BINARY, Target};
+use shared::{PARTITIONS, cpu_s, create, median, number, spread};
 use std::time::Duration;
-use target::{BINARY, Target};
 
 /// Of the open loop: requests a second.
 const RATE: u32 = 1_000;
@@ -122,12 +120,7 @@ fn table(title: &str, targets: &[Target], runs: &[Vec<Run>]) {
     println!("\n| {title} | requests/s | events/s | CPU-seconds per million events | p50, ms | p99, ms |");
     println!("|---|---|---|---|---|---|");
     for (target, runs) in targets.iter().zip(runs) {
-        let cell = |decimals: usize, of: &dyn Fn(&Run) -> f64| {
-            let mut values: Vec<f64> = runs.iter().map(of).collect();
-            values.sort_by(f64::total_cmp);
-            let (low, middle, high) = (values[0], values[values.len() / 2], values[values.len() - 1]);
-            format!("{middle:.decimals$} ({low:.decimals$} to {high:.decimals$})")
-        };
+        let cell = |decimals, of: &dyn Fn(&Run) -> f64| spread(runs, decimals, of);
         println!(
             "| {} | {} | {} | {} | {} | {} |",
             target.name,

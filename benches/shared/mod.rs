@@ -1,6 +1,10 @@
 //! What the benchmarks have in common: a topic of events, children that are measured, and tables.
 #![allow(dead_code, reason = "a tool box: not every benchmark needs every tool")]
 
+pub(crate) mod load;
+pub(crate) mod processor;
+pub(crate) mod target;
+
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -32,12 +36,16 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// Median, and in parentheses the lowest and the highest.
+pub(crate) fn spread<T>(runs: &[T], decimals: usize, of: impl Fn(&T) -> f64) -> String {
+    let mut values: Vec<f64> = runs.iter().map(of).collect();
+    values.sort_by(f64::total_cmp);
+    let (low, high) = (values[0], values[values.len() - 1]);
+    format!("{:.decimals$} ({low:.decimals$} to {high:.decimals$})", median(values))
+}
+
 pub(crate) fn row(name: &str, events: u64, runs: &[Figures]) {
-    let cell = |of: &dyn Fn(&Figures) -> f64| {
-        let mut values: Vec<f64> = runs.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        format!("{:.0} ({:.0} to {:.0})", values[values.len() / 2], values[0], values[values.len() - 1])
-    };
+    let cell = |of: &dyn Fn(&Figures) -> f64| spread(runs, 0, of);
     let rate = cell(&|f| events as f64 / f.wall_s);
     let per_cpu = cell(&|f| events as f64 / f.cpu_s);
     println!("| {name} | {rate} | {per_cpu} | {} |", cell(&|f| f.peak_mib));

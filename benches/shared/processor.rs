@@ -1,7 +1,6 @@
 //! Runs of `streamgauge process`, from its first record until everything is in Redis.
-#![allow(dead_code, reason = "a tool box: not every benchmark needs every tool")]
 
-use crate::shared::{Figures, figures_of};
+use super::{Figures, figures_of};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

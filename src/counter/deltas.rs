@@ -24,7 +24,8 @@ const NEAR: usize = 4;
 /// No bucket has this place.
 const FREE: Place = Place::MAX;
 
-/// A key and its first buckets: within one line of the processor's cache, and so is all that most events touch of it.
+/// A key and its first buckets, which is all that most events touch of it: 56 bytes, so in one line of the processor's cache
+/// or two neighbours.
 #[derive(Debug, Clone)]
 struct Row {
     /// Where its text lies.

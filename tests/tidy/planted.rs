@@ -57,6 +57,13 @@ fn a_clock_in_a_pure_room() {
 }
 
 #[test]
+fn unsafe_in_another_place() {
+    let text = concat!("fn f() {}\n#![allow(unsafe", "_code)]");
+    assert_eq!(lines(&unsafe_elsewhere(Path::new("src/log/mod.rs"), text)), [2]);
+    assert!(unsafe_elsewhere(Path::new(UNSAFE), text).is_empty());
+}
+
+#[test]
 fn a_metric_without_a_doc_and_a_doc_without_a_metric() {
     let names = ["streamgauge_flush_seconds", "streamgauge_pending_cells"];
     let file = Path::new("metrics.rs");

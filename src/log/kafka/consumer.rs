@@ -4,16 +4,14 @@ use super::batch::{BatchConsumer, Message};
 use super::context::{Complaints, settings};
 use super::members::Membership;
 use super::topics::ANSWER;
-use crate::log::{Consumer, Extent, Headers, KafkaConfig, LogError, LogRecord, Notice};
+use crate::log::{Consumer, Extent, KafkaConfig, LogError, LogRecord, Notice};
 use crate::telemetry::Metrics;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode, RDKafkaErrorCode as Code};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -266,6 +264,13 @@ fn consuming(config: &KafkaConfig, number: usize, bytes: u64) -> ClientConfig {
     settings(config, &ours, &fixed)
 }
 
+/// Those of the positions whose partitions the group still takes a commit of.
+fn held(client: &Client, positions: &[(i32, i64)]) -> Vec<(i32, Offset)> {
+    let members = client.context().members();
+    let held = positions.iter().filter(|(partition, _)| members.may_commit(*partition));
+    held.map(|(partition, offset)| (*partition, Offset::Offset(*offset))).collect()
+}
+
 /// What the pipeline has to know of an error; nothing of the end of a partition. An error that does not say which
 /// partition it concerns, and might have cost one its place, concerns all of them.
 fn notice_of(error: &KafkaError, partition: Option<i32>) -> Option<Notice> {
@@ -306,30 +311,6 @@ fn is_elsewhere(code: RDKafkaErrorCode) -> bool {
             | Code::GroupAuthorizationFailed
             | Code::TopicAuthorizationFailed
     )
-}
-
-pub(super) fn record<'a>(message: &'a BorrowedMessage<'a>) -> LogRecord<'a> {
-    LogRecord {
-        partition: message.partition(),
-        offset: message.offset(),
-        time_ms: message.timestamp().to_millis(),
-        key: message.key(),
-        value: message.payload(),
-        headers: Some(message),
-    }
-}
-
-impl Headers for BorrowedMessage<'_> {
-    fn each(&self, with: &mut dyn FnMut(&str, Option<&[u8]>)) {
-        let Some(headers) = rdkafka::Message::headers(self) else { return };
-        for index in 0..headers.count() {
-            // The client panics over a name that is not UTF-8, which anybody can write. Such a header is left out.
-            let read = catch_unwind(AssertUnwindSafe(|| headers.try_get(index)));
-            if let Ok(Some(header)) = read {
-                with(header.key, header.value);
-            }
-        }
-    }
 }
 
 impl Consumer for KafkaConsumer {
@@ -398,11 +379,11 @@ impl Consumer for KafkaConsumer {
 
     fn commit(&self, positions: &[(i32, i64)]) {
         let Ok(client) = self.client() else { return };
-        if positions.is_empty() {
+        let held = held(&client, positions);
+        if held.is_empty() {
             return;
         }
-        let to = positions.iter().map(|(partition, offset)| (*partition, Offset::Offset(*offset)));
-        let committed = client.context().list(to).and_then(|list| client.commit(&list, CommitMode::Async));
+        let committed = client.context().list(held).and_then(|list| client.commit(&list, CommitMode::Async));
         if let Err(error) = committed {
             tracing::debug!(%error, "the group's offsets are not committed");
         }
@@ -413,8 +394,11 @@ impl Consumer for KafkaConsumer {
             return Ok(());
         }
         let client = self.client()?;
-        let to = positions.iter().map(|(partition, offset)| (*partition, Offset::Offset(*offset)));
-        let committed = client.context().list(to).and_then(|list| client.commit(&list, CommitMode::Sync));
+        let held = held(&client, positions);
+        if held.len() < positions.len() {
+            return Err(self.failed("a partition was lost before its position was committed"));
+        }
+        let committed = client.context().list(held).and_then(|list| client.commit(&list, CommitMode::Sync));
         committed.map_err(|e| self.failed(e))
     }
 

@@ -60,6 +60,12 @@ impl Membership {
         }
     }
 
+    /// Whether the group still takes a commit of this partition from us: it is ours, or asked back. A commit of what was
+    /// lost meets the group's next member of our static name, which is us again, and the client would be fenced by itself.
+    pub(super) fn may_commit(&self, partition: i32) -> bool {
+        self.owned.contains(&partition) || self.revoking.as_ref().is_some_and(|asked| asked.contains(&partition))
+    }
+
     /// Where to read these from: those that are still ours. While a revocation waits they are parked.
     pub(super) fn place(&mut self, positions: &[(i32, i64)]) -> Vec<(i32, i64)> {
         let ours = positions.iter().copied().filter(|(partition, _)| self.owned.contains(partition));
@@ -164,6 +170,21 @@ mod tests {
         assert_eq!(members.released(&[1]), None);
         assert_eq!(members.released(&[2]), Some(vec![1, 2]));
         assert!(members.is_started(0) && !members.is_started(1));
+    }
+
+    #[test]
+    fn what_is_lost_is_not_committed_and_what_is_asked_back_is() {
+        let mut members = reading(&[0, 1, 2]);
+        members.revoked(vec![1], false);
+        members.revoked(vec![2], true);
+        assert_eq!([0, 1, 2].map(|partition| members.may_commit(partition)), [true, false, false]);
+        members.revoked(vec![0], false);
+        assert!(members.may_commit(0));
+        members.released(&[0]);
+        assert!(!members.may_commit(0));
+        let mut fatal = reading(&[0]);
+        fatal.lost_all();
+        assert!(!fatal.may_commit(0));
     }
 
     #[test]

@@ -2,14 +2,15 @@
 
 use super::context::{Complaints, settings};
 use super::topics::ANSWER;
-use crate::log::{KafkaConfig, KeptRecord, LogError, LogRecord};
+use crate::log::{Headers, KafkaConfig, KeptRecord, LogError, LogRecord};
 use crate::telemetry::Metrics;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::Message as _;
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -67,7 +68,7 @@ pub fn scan(
             Some(Ok(message)) => message,
         };
         if message.offset() < to {
-            each(super::consumer::record(&message));
+            each(record(&message));
         }
         // After `each`, which may be slow on purpose.
         heard = Instant::now();
@@ -107,12 +108,35 @@ pub(super) fn first_records(
                 _ => return Err(failed(error.to_string())),
             },
             Some(Ok(message)) => {
-                let record = || Some(kept(&super::consumer::record(&message)));
-                found.entry(message.partition()).or_insert_with(record);
+                found.entry(message.partition()).or_insert_with(|| Some(kept(&record(&message))));
             }
         }
     }
     Ok(places.iter().map(|(partition, _)| found.get(partition).cloned().flatten()).collect())
+}
+
+fn record<'a>(message: &'a BorrowedMessage<'a>) -> LogRecord<'a> {
+    LogRecord {
+        partition: message.partition(),
+        offset: message.offset(),
+        time_ms: message.timestamp().to_millis(),
+        key: message.key(),
+        value: message.payload(),
+        headers: Some(message),
+    }
+}
+
+impl Headers for BorrowedMessage<'_> {
+    fn each(&self, with: &mut dyn FnMut(&str, Option<&[u8]>)) {
+        let Some(headers) = rdkafka::Message::headers(self) else { return };
+        for index in 0..headers.count() {
+            // The client panics over a name that is not UTF-8, which anybody can write. Such a header is left out.
+            let read = catch_unwind(AssertUnwindSafe(|| headers.try_get(index)));
+            if let Ok(Some(header)) = read {
+                with(header.key, header.value);
+            }
+        }
+    }
 }
 
 fn kept(record: &LogRecord<'_>) -> KeptRecord {

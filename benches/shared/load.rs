@@ -1,8 +1,7 @@
 //! A load that costs little itself: requests are made beforehand, only the ids of their events change, and of an answer
 //! only its end is looked for.
-#![allow(dead_code, reason = "a tool box: not every benchmark needs every tool")]
 
-use crate::shared::event;
+use super::event;
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,5 +1,4 @@
 //! The servers that are loaded, as processes.
-#![allow(dead_code, reason = "a tool box: not every benchmark needs every tool")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
