@@ -24,8 +24,8 @@
   };
   safe(() => {
     const stub = window.streamgauge;
-    // Somebody was here before: a page may have two copies of this. (An element with this name as its id is no function.)
-    if (stub?.call && !stub.q) return;
+    // Somebody was here before: a page may have two copies of this.
+    if (stub?.loaded) return;
     const nav = navigator;
     // Of a module, or of what was put into the page later, nobody says which element it is.
     const script = document.currentScript || document.querySelector('[src*="/streamgauge.js"]');
@@ -213,6 +213,7 @@
     // Capturing, the window sees what happens to the document, and whatever is stopped further in.
     const on = (name, work) => addEventListener(name, safe(work), true);
     window.streamgauge = track;
+    track.loaded = 1;
     if (manual == null) {
       for (const name of ["pushState", "replaceState"]) {
         const was = history[name];

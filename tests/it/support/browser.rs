@@ -96,6 +96,12 @@ impl Browser {
         self.tab = tab.clone();
     }
 
+    /// The same, and brings it to the front: what is behind it is hidden.
+    pub(crate) async fn show(&mut self, tab: &Tab) {
+        self.go_on_in(tab);
+        self.call("Page.bringToFront", json!({})).await;
+    }
+
     /// Closes a tab, as a user does.
     pub(crate) async fn close(&mut self, tab: &Tab) {
         self.session = None;

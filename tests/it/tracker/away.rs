@@ -75,9 +75,10 @@ async fn without_a_network_events_wait_on_this_page_and_the_next() {
     stage.until_came(5).await;
     stage.until_tried(0).await;
     stage.set_clock(36 * HOUR_MS + 60_000).await;
-    stage.door.becomes(&[Mood::Pass]);
-    stage.run("delete localStorage.away, 0").await;
     stage.visit("/tomorrow").await;
+    stage.until_kept(1).await;
+    stage.door.becomes(&[Mood::Pass]);
+    stage.run("delete localStorage.away, dispatchEvent(new Event('online')), 0").await;
     stage.until_kept(0).await;
     stage.sent_once(&[("page_view", 3), ("a", 1), ("b", 1), ("c", 1)]).await;
     stage.end().await;

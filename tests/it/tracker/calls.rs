@@ -18,6 +18,14 @@ async fn calls_before_the_tracker_is_there_are_not_lost() {
     stage.until_kept(0).await;
     let events = stage.sent_once(&[("page_view", 1), ("early", 3)]).await;
     assert_eq!(payloads(&events, "early"), [json!({"n": 1}), json!({"n": 2}), json!({"n": 3})]);
+    // The line for them does no harm where nobody was early, nor where the tracker was.
+    stage.door.page("/unused", &format!("<!doctype html><title>shop</title>{STUB}{}", stage.tag("")));
+    stage.door.page("/late", &format!("<!doctype html><title>shop</title>{}{STUB}{early}", stage.tag("")));
+    for path in ["/unused", "/late"] {
+        stage.visit(path).await;
+        stage.until_kept(0).await;
+    }
+    stage.sent_once(&[("page_view", 3), ("early", 5)]).await;
     stage.end().await;
 }
 

@@ -5,13 +5,20 @@ use super::{Mood, Stage};
 const BLOCKED: &str =
     "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('blocked', 'SecurityError') }})";
 
+/// Opens a page whose tracker does nothing.
+async fn visit_privately(stage: &mut Stage, path: &str) {
+    let url = stage.url(path);
+    stage.browser.open(&url).await;
+    stage.browser.until("document.readyState === 'complete' && String(window.streamgauge) === '()=>{}'").await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn global_privacy_control_is_always_heeded_and_do_not_track_where_the_site_wants() {
     let mut stage = Stage::new().await;
     stage.page("/", "data-key=w", "<button data-streamgauge=click>a</button>");
     stage.page("/dnt", "data-key=w data-dnt", "");
     stage.browser.before_pages("Object.defineProperty(navigator, 'doNotTrack', {get: () => '1'})").await;
-    stage.visit("/dnt").await;
+    visit_privately(&mut stage, "/dnt").await;
     stage.send(&["no"]).await;
     stage.visit("/").await;
     stage.send(&["yes"]).await;
@@ -24,7 +31,7 @@ async fn global_privacy_control_is_always_heeded_and_do_not_track_where_the_site
         )
         .await;
     stage.browser.before_pages("Object.defineProperty(navigator, 'globalPrivacyControl', {get: () => true})").await;
-    stage.visit("/?private").await;
+    visit_privately(&mut stage, "/?private").await;
     stage.send(&["no"]).await;
     stage.browser.click("button").await;
     stage.run("history.pushState({}, '', '/more'), dispatchEvent(new Event('pagehide')), 0").await;

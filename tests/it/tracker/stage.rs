@@ -65,7 +65,7 @@ impl Stage {
 
     /// Waits for the tracker on the page.
     pub(super) async fn loaded(&mut self) {
-        self.browser.until("typeof streamgauge == 'function' && !streamgauge.q").await;
+        self.browser.until("document.readyState === 'complete' && window.streamgauge?.loaded === 1").await;
     }
 
     /// Runs a script on the page.
