@@ -6,6 +6,7 @@ mod calls;
 mod clocks;
 mod door;
 mod privacy;
+mod served;
 mod stage;
 mod views;
 
