@@ -41,6 +41,7 @@ fn counters() -> Arc<Counters> {
         by: vec!["payload.path".into()],
         windows: vec![window("10s", "1d"), window("1m", "1d"), window("1h", "30d")],
         max_keys: 10_000,
+        ..Spec::default()
     };
     Arc::new(Counters::new(vec![spec]).unwrap())
 }

@@ -3,6 +3,7 @@
 use super::signals;
 use crate::app::App;
 use crate::config::Config;
+use crate::counter::{Kind, Spec, default_specs};
 use crate::http::{Limits, Server};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Role;
@@ -11,7 +12,7 @@ use crate::{log, store};
 use anyhow::Context;
 use clap::Args;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use std::time::Duration;
 /// Visitors that are on the shop's pages at a time.
 const CROWD: usize = 200;
 /// Where the shop is, if the port is free.
-const SHOP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8082);
+const SHOP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8082);
 
 /// The arguments of `demo`.
 #[derive(Debug, Args)]
@@ -78,10 +79,27 @@ fn configuration(dir: &Path) -> Config {
     config.store.kind = store::Kind::Embedded;
     config.embedded.path = dir.join("streamgauge.db");
     config.pipeline.flush_interval = Duration::from_secs(1);
+    config.counters.extend(more_counters());
     for listen in [&mut config.ingest.listen, &mut config.query.listen, &mut config.admin.listen] {
         *listen = free(*listen);
     }
     config
+}
+
+/// What a shop wants to know beside the default counts.
+fn more_counters() -> [Spec; 2] {
+    let spec = |name: &str, kind, of: &str| Spec {
+        name: name.to_owned(),
+        kind,
+        of: Some(of.to_owned()),
+        windows: default_specs().swap_remove(0).windows,
+        ..Spec::default()
+    };
+    let revenue = spec("revenue", Kind::Sum, "payload.amount");
+    [
+        spec("sessions", Kind::Distinct, "session_id"),
+        Spec { factor: Some(100), event: vec!["purchase".to_owned()], ..revenue },
+    ]
 }
 
 fn is_taken(error: &anyhow::Error) -> bool {

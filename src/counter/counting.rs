@@ -30,12 +30,13 @@ pub struct Counting {
     counters: Arc<Counters>,
     timing: Timing,
     key: String,
+    measured: String,
 }
 
 impl Counting {
     /// For these counters.
     pub fn new(counters: Arc<Counters>, timing: Timing) -> Counting {
-        Counting { counters, timing, key: String::new() }
+        Counting { counters, timing, key: String::new(), measured: String::new() }
     }
 
     /// Adds one record to the segment: its outcome, its deltas and its watermark. The caller has noted its offset
@@ -84,6 +85,10 @@ impl Counting {
             if !counter.wants(event) {
                 continue;
             }
+            let Some(measured) = counter.measuring().measure(event, &mut self.measured) else {
+                segment.note_unmeasured(index);
+                continue;
+            };
             if outcome == Outcome::Filtered {
                 outcome = Outcome::Expired;
             }
@@ -105,7 +110,7 @@ impl Counting {
                         segment.deltas.id(number, &self.key)
                     })
                 });
-                segment.deltas.add_by_id(Slot { counter: number, window: place as u16, start }, id, 1);
+                segment.deltas.add_event(Slot { counter: number, window: place as u16, start }, id, measured);
             }
         }
         outcome
@@ -135,6 +140,7 @@ mod tests {
                 WindowSpec { size: "1m".into(), keep: "1d".into() },
             ],
             max_keys: 10,
+            ..Spec::default()
         }
     }
 

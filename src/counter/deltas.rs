@@ -1,3 +1,5 @@
+use super::extras::{Extras, Measure, Spot};
+use super::measure::Measured;
 use hashbrown::{HashMap, HashTable};
 use std::collections::BTreeMap;
 
@@ -14,10 +16,10 @@ pub struct Slot {
 
 /// Stands for a key of one counter, in the [`Deltas`] that gave it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KeyId(u32);
+pub struct KeyId(pub(super) u32);
 
 /// Place of a bucket among those of its [`Deltas`].
-type Place = u32;
+pub(super) type Place = u32;
 
 /// How many buckets of a key lie beside each other: those of three windows, one of which has just moved on.
 const NEAR: usize = 4;
@@ -111,8 +113,21 @@ pub struct Bucket<'a> {
     pub slot: Slot,
     /// Events, over all keys.
     pub total: u64,
-    /// Keys and their events, in no order; none for a counter without dimensions.
-    pub keys: Vec<(&'a str, u64)>,
+    /// What they amount to.
+    pub measure: Measure<'a>,
+    /// Its keys, in no order; none for a counter without dimensions.
+    pub keys: Vec<Keyed<'a>>,
+}
+
+/// What is to be added to one key of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keyed<'a> {
+    /// The key.
+    pub key: &'a str,
+    /// Events.
+    pub count: u64,
+    /// What they amount to.
+    pub measure: Measure<'a>,
 }
 
 /// What a range of offsets adds to the counts.
@@ -128,6 +143,8 @@ pub struct Deltas {
     recent: Vec<Vec<Place>>,
     /// Each bucket and its events over all keys, by place.
     totals: Vec<(Slot, u64)>,
+    /// What the events of sums and of distinct counts amount to.
+    extras: Extras,
     cells: usize,
 }
 
@@ -159,10 +176,23 @@ impl Deltas {
     }
 
     /// The same under an id that these deltas have given out for the slot's counter.
-    pub fn add_by_id(&mut self, slot: Slot, key: Option<KeyId>, n: u64) {
+    pub fn add_by_id(&mut self, slot: Slot, key: Option<KeyId>, n: u64) -> Place {
         let place = self.add_total(slot, n);
         if let Some(id) = key {
             self.cells += usize::from(self.keys_of(slot.counter).add(id, place, n));
+        }
+        place
+    }
+
+    /// Adds one event to a bucket, and what it measures.
+    pub fn add_event(&mut self, slot: Slot, key: Option<KeyId>, measured: Measured<'_>) {
+        let place = self.add_by_id(slot, key, 1);
+        if measured != Measured::Nothing {
+            self.cells += [Some(None), key.map(Some)]
+                .into_iter()
+                .flatten()
+                .map(|key| self.extras.add((place, key), measured))
+                .sum::<usize>();
         }
     }
 
@@ -213,6 +243,11 @@ impl Deltas {
             let added = added.count();
             self.cells += added;
         }
+        for ((place, id), extra) in other.extras.iter() {
+            let (counter, ours) = (other.totals[*place as usize].0.counter, places[*place as usize]);
+            let id = id.map(|id| self.id(counter, other.keys[usize::from(counter)].text(id)));
+            self.cells += self.extras.merge((ours, id), extra);
+        }
     }
 
     /// Distinct numbers that a flush of this writes: one per bucket, and one per key in it.
@@ -227,11 +262,18 @@ impl Deltas {
 
     /// All buckets, gathered from the keys; in no order.
     pub fn buckets(&self) -> Vec<Bucket<'_>> {
-        let empty = |(slot, total): &(Slot, u64)| Bucket { slot: *slot, total: *total, keys: Vec::new() };
-        let mut buckets: Vec<_> = self.totals.iter().map(empty).collect();
+        let empty = |((slot, total), place): (&(Slot, u64), Place)| Bucket {
+            slot: *slot,
+            total: *total,
+            measure: self.extras.of((place, None)),
+            keys: Vec::new(),
+        };
+        let mut buckets: Vec<_> = self.totals.iter().zip(0..).map(empty).collect();
         for keys in &self.keys {
-            for (id, place, n) in keys.cells() {
-                buckets[place as usize].keys.push((keys.text(id), n));
+            for (id, place, count) in keys.cells() {
+                let spot: Spot = (place, Some(id));
+                let keyed = Keyed { key: keys.text(id), count, measure: self.extras.of(spot) };
+                buckets[place as usize].keys.push(keyed);
             }
         }
         buckets
@@ -241,8 +283,14 @@ impl Deltas {
 impl PartialEq for Deltas {
     /// Whether both add the same: ids are nobody else's business.
     fn eq(&self, other: &Deltas) -> bool {
-        fn sorted(deltas: &Deltas) -> BTreeMap<Slot, (u64, BTreeMap<&str, u64>)> {
-            deltas.buckets().into_iter().map(|b| (b.slot, (b.total, b.keys.into_iter().collect()))).collect()
+        type Sorted<'a> = BTreeMap<Slot, (u64, Measure<'a>, BTreeMap<&'a str, (u64, Measure<'a>)>)>;
+        fn sorted(deltas: &Deltas) -> Sorted<'_> {
+            let mut sorted = Sorted::new();
+            for Bucket { slot, total, measure, keys } in deltas.buckets() {
+                let keys = keys.into_iter().map(|keyed| (keyed.key, (keyed.count, keyed.measure)));
+                sorted.insert(slot, (total, measure, keys.collect()));
+            }
+            sorted
         }
         sorted(self) == sorted(other)
     }
@@ -252,16 +300,29 @@ impl Eq for Deltas {}
 
 #[cfg(test)]
 mod tests {
+    use super::super::registers::Raise;
     use super::*;
     use proptest::prelude::*;
 
     type Added = (u16, i64, Option<u8>, u64);
 
+    /// Counter 0 counts, 1 sums, 2 tells apart.
     fn gathered(adds: &[Added]) -> Deltas {
         let mut deltas = Deltas::default();
         for (counter, start, key, n) in adds {
             let key = key.map(|k| k.to_string());
-            deltas.add(Slot { counter: *counter, window: 0, start: *start }, key.as_deref(), *n);
+            let slot = Slot { counter: *counter, window: 0, start: *start };
+            let member = format!("m{}", n % 50);
+            let measured = match counter {
+                0 => {
+                    deltas.add(slot, key.as_deref(), *n);
+                    continue;
+                }
+                1 => Measured::Amount(*n as i64 - 500),
+                _ => Measured::Member(Raise::of(member.as_bytes()), &member),
+            };
+            let id = key.map(|key| deltas.id(*counter, &key));
+            deltas.add_event(slot, id, measured);
         }
         deltas
     }
@@ -288,7 +349,13 @@ mod tests {
         fn cells_counts_buckets_and_keys(a in adds(), b in adds()) {
             let mut deltas = gathered(&a);
             deltas.merge(gathered(&b));
-            let counted: usize = deltas.buckets().iter().map(|bucket| 1 + bucket.keys.len()).sum();
+            let cells = |measure: Measure<'_>| match measure {
+                Measure::Count => 1,
+                Measure::Amounts(_) => 2,
+                Measure::Members(members) => 1 + members.len(),
+            };
+            let of_keys = |bucket: &Bucket<'_>| bucket.keys.iter().map(|keyed| cells(keyed.measure)).sum::<usize>();
+            let counted: usize = deltas.buckets().iter().map(|bucket| cells(bucket.measure) + of_keys(bucket)).sum();
             prop_assert_eq!(deltas.cells(), counted);
         }
     }

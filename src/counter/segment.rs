@@ -70,6 +70,8 @@ pub struct Segment {
     pub oldest_received_ms: Option<i64>,
     /// Events that added to each counter, by the counter's index; shorter where the last ones got none.
     pub counter_events: Vec<u64>,
+    /// Events that each counter would have counted if they had what it measures; as `counter_events`.
+    pub unmeasured: Vec<u64>,
     /// The range is a gap: it holds nothing but what was lost, and may lead back.
     pub gap: Option<Gap>,
 }
@@ -86,6 +88,7 @@ impl Segment {
             fingerprint: None,
             oldest_received_ms: None,
             counter_events: Vec::new(),
+            unmeasured: Vec::new(),
             gap: None,
         }
     }
@@ -122,14 +125,12 @@ impl Segment {
 
     /// Notes that an event of the range added to the counter at `index`.
     pub fn note_counter(&mut self, index: usize) {
-        self.add_counter(index, 1);
+        add_at(&mut self.counter_events, index, 1);
     }
 
-    fn add_counter(&mut self, index: usize, n: u64) {
-        if self.counter_events.len() <= index {
-            self.counter_events.resize(index + 1, 0);
-        }
-        self.counter_events[index] += n;
+    /// Notes that an event of the range had nothing that the counter at `index` measures.
+    pub fn note_unmeasured(&mut self, index: usize) {
+        add_at(&mut self.unmeasured, index, 1);
     }
 
     /// Appends the range that follows. The caller has checked that `next.from == self.to`, and that neither is a gap.
@@ -141,8 +142,16 @@ impl Segment {
         self.watermark.raise(next.watermark);
         self.fingerprint = next.fingerprint.or(self.fingerprint);
         next.oldest_received_ms.into_iter().for_each(|ms| self.note_received(ms));
-        next.counter_events.iter().enumerate().for_each(|(index, n)| self.add_counter(index, *n));
+        next.counter_events.iter().enumerate().for_each(|(index, n)| add_at(&mut self.counter_events, index, *n));
+        next.unmeasured.iter().enumerate().for_each(|(index, n)| add_at(&mut self.unmeasured, index, *n));
     }
+}
+
+fn add_at(counts: &mut Vec<u64>, index: usize, n: u64) {
+    if counts.len() <= index {
+        counts.resize(index + 1, 0);
+    }
+    counts[index] += n;
 }
 
 #[cfg(test)]

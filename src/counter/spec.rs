@@ -1,4 +1,5 @@
-use crate::event::{Dimensions, Event};
+use super::measure::{Filter, Kind, Measuring};
+use crate::event::{Dimension, Dimensions, Event};
 use crate::window::{Window, WindowError};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::HashSet;
@@ -8,9 +9,24 @@ use std::collections::HashSet;
 pub struct Spec {
     /// Names the counter in keys and queries: `[a-z][a-z0-9_]*`.
     pub name: String,
+    /// What it tells of a window: how many events, what they add up to, or how many different ones.
+    #[serde(default, skip_serializing_if = "Kind::is_count")]
+    pub kind: Kind,
+    /// The number that a `sum` adds up, the value whose different ones `distinct` counts: a dimension.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+    /// A `sum` is kept in whole multiples of one part in so many: a power of ten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub factor: Option<u64>,
     /// Event types that it counts; empty for every event.
     #[serde(default, deserialize_with = "one_or_many")]
     pub event: Vec<String>,
+    /// Counts only events of which each named dimension has one of its values: `context.site=shop`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
+    /// Leaves out events of which any of these holds: `context.bot=true`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<String>,
     /// Dimensions to split the count by: `event_type`, `user_id`, `session_id`, `payload.*`, `context.*`.
     #[serde(default)]
     pub by: Vec<String>,
@@ -32,6 +48,28 @@ pub struct WindowSpec {
 
 fn default_max_keys() -> u64 {
     10_000
+}
+
+/// The factor of a sum that names none: six digits behind the point.
+const DEFAULT_FACTOR: u64 = 1_000_000;
+const MOST_PLACES: u32 = 9;
+
+impl Default for Spec {
+    /// Counts every event, into no window yet.
+    fn default() -> Spec {
+        Spec {
+            name: String::new(),
+            kind: Kind::Count,
+            of: None,
+            factor: None,
+            event: Vec::new(),
+            only: Vec::new(),
+            except: Vec::new(),
+            by: Vec::new(),
+            windows: Vec::new(),
+            max_keys: default_max_keys(),
+        }
+    }
 }
 
 fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
@@ -58,7 +96,7 @@ pub fn default_specs() -> Vec<Spec> {
         event: event.map(str::to_owned).into_iter().collect(),
         by: vec![by.into()],
         windows: windows.map(|(size, keep)| WindowSpec { size: size.into(), keep: keep.into() }).into(),
-        max_keys: default_max_keys(),
+        ..Spec::default()
     };
     vec![
         spec("page_views", Some("page_view"), "payload.path"),
@@ -92,6 +130,18 @@ pub enum CounterError {
     /// A dimension is wrong.
     #[error("counter `{0}`: {1}")]
     Dimension(String, String),
+    /// A condition is wrong.
+    #[error("counter `{0}`: {1}")]
+    Condition(String, String),
+    /// It is not said what is measured.
+    #[error("counter `{0}`: kind `{kind}` needs `of`: the {what}", kind = .1.name(), what = said(*.1))]
+    NoOf(String, Kind),
+    /// It is said what is measured, but nothing is.
+    #[error("counter `{0}`: kind `{kind}` takes no `{1}`: take it out, or set kind = \"{other}\"", kind = .2.name(), other = if *.1 == "factor" { "sum" } else { "distinct" })]
+    NotTaken(String, &'static str, Kind),
+    /// A factor is none.
+    #[error("counter `{0}`: factor {1} is no power of ten from 1 to 1,000,000,000: for cents, write 100")]
+    Factor(String, u64),
     /// No key could ever be stored.
     #[error("counter `{0}`: max_keys must be from 1 to 1,000,000")]
     MaxKeys(String),
@@ -105,8 +155,18 @@ pub enum CounterError {
 pub struct Counter {
     spec: Spec,
     events: HashSet<Box<str>, ahash::RandomState>,
+    filter: Option<Filter>,
+    measuring: Measuring,
     by: Dimensions,
     windows: Vec<Window>,
+}
+
+/// What `of` is for, in words.
+fn said(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Sum => "number to add up, like \"payload.amount\"",
+        Kind::Count | Kind::Distinct => "value to tell apart, like \"user_id\"",
+    }
 }
 
 impl Counter {
@@ -126,8 +186,10 @@ impl Counter {
         }
         let by = Dimensions::parse(&spec.by).map_err(|e| CounterError::Dimension(name(), e.to_string()))?;
         let events = spec.event.iter().map(|e| e.as_str().into()).collect();
-        let windows = windows(&spec)?;
-        Ok(Counter { events, by, windows, spec })
+        let has_filter = !(spec.only.is_empty() && spec.except.is_empty());
+        let filter = Filter::parse(&spec.only, &spec.except).map_err(|e| CounterError::Condition(name(), e))?;
+        let (measuring, windows) = (measuring(&spec)?, windows(&spec)?);
+        Ok(Counter { events, filter: has_filter.then_some(filter), measuring, by, windows, spec })
     }
 
     /// Its name.
@@ -138,6 +200,26 @@ impl Counter {
     /// The definition that it was made of.
     pub fn spec(&self) -> &Spec {
         &self.spec
+    }
+
+    /// What it tells of a window.
+    pub fn kind(&self) -> Kind {
+        self.measuring.kind()
+    }
+
+    /// How it measures an event.
+    pub fn measuring(&self) -> &Measuring {
+        &self.measuring
+    }
+
+    /// Digits behind the point of its sums.
+    pub fn places(&self) -> u32 {
+        if let Measuring::Sum { places, .. } = &self.measuring { *places } else { 0 }
+    }
+
+    /// How many parts of one its sums are kept in.
+    pub fn factor(&self) -> Option<u64> {
+        if let Measuring::Sum { places, .. } = &self.measuring { Some(10_u64.pow(*places)) } else { None }
     }
 
     /// Its dimensions; none for a plain total.
@@ -155,10 +237,33 @@ impl Counter {
         self.windows.iter().enumerate().find(|(_, w)| w.label() == label)
     }
 
-    /// Whether it counts this event.
+    /// Whether it counts this event, if it can be measured.
     pub fn wants(&self, event: &Event<'_>) -> bool {
-        self.events.is_empty() || self.events.contains(event.event_type.as_ref())
+        (self.events.is_empty() || self.events.contains(event.event_type.as_ref()))
+            && self.filter.as_ref().is_none_or(|filter| filter.lets(event))
     }
+}
+
+fn measuring(spec: &Spec) -> Result<Measuring, CounterError> {
+    let name = || spec.name.clone();
+    let taken = [
+        ("of", spec.of.is_some() && spec.kind == Kind::Count),
+        ("factor", spec.factor.is_some() && spec.kind != Kind::Sum),
+    ];
+    if let Some((what, _)) = taken.into_iter().find(|(_, is_wrong)| *is_wrong) {
+        return Err(CounterError::NotTaken(name(), what, spec.kind));
+    }
+    if spec.kind == Kind::Count {
+        return Ok(Measuring::Count);
+    }
+    let of = spec.of.as_deref().ok_or_else(|| CounterError::NoOf(name(), spec.kind))?;
+    let of = Dimension::parse(of).map_err(|e| CounterError::Dimension(name(), e.to_string()))?;
+    if spec.kind == Kind::Distinct {
+        return Ok(Measuring::Distinct { of });
+    }
+    let factor = spec.factor.unwrap_or(DEFAULT_FACTOR);
+    let places = (0..=MOST_PLACES).find(|places| 10_u64.pow(*places) == factor);
+    Ok(Measuring::Sum { of, places: places.ok_or_else(|| CounterError::Factor(name(), factor))? })
 }
 
 fn windows(spec: &Spec) -> Result<Vec<Window>, CounterError> {
@@ -254,6 +359,16 @@ mod tests {
         assert!(refused(|s| s.windows[0].keep = "long".into()).contains("keep `long`"));
         assert!(refused(|s| s.max_keys = 0).contains("max_keys"));
         assert!(refused(|s| s.by = vec!["page".into()]).contains("page"));
+        assert!(refused(|s| s.except = vec!["context.bot".into()]).contains("\"context.bot=true\""));
+        let sum = |of: Option<&'static str>, factor| {
+            move |s: &mut Spec| (s.kind, s.of, s.factor) = (Kind::Sum, of.map(str::to_owned), factor)
+        };
+        assert!(refused(sum(None, None)).contains("kind `sum` needs `of`: the number to add up"));
+        assert!(refused(sum(Some("amount"), None)).contains("`amount` is no dimension"));
+        assert!(refused(sum(Some("payload.amount"), Some(60))).contains("factor 60"));
+        assert!(refused(|s| s.of = Some("user_id".into())).contains("takes no `of`"));
+        assert!(refused(|s| s.factor = Some(100)).contains("set kind = \"sum\""));
+        assert!(refused(|s| s.kind = Kind::Distinct).contains("like \"user_id\""));
         let twice = default_specs().into_iter().chain(default_specs()).collect();
         assert_eq!(Counters::new(twice).unwrap_err(), CounterError::Twice("page_views".into()));
     }

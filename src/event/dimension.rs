@@ -47,6 +47,13 @@ impl Dimension {
         }
     }
 
+    /// Writes its value as text, cut at `most` bytes on a character boundary; an empty one when the event has none.
+    pub fn write(&self, event: &Event<'_>, text: &mut String, most: usize) {
+        text.clear();
+        self.push(event, text, most);
+        text.truncate(head(text, most).len());
+    }
+
     /// Appends its value as text; nothing when the event has none. What lies past `end` may be left out.
     pub(super) fn push(&self, event: &Event<'_>, out: &mut String, end: usize) {
         let text = |text: &Option<Cow<'_, str>>, out: &mut String| {

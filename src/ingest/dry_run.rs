@@ -109,7 +109,7 @@ fn reached(segment: &Segment, counters: &Counters) -> Vec<Reached> {
         };
         reached.push(Reached {
             counter: counter.name().to_owned(),
-            key: same[0].keys.first().map(|(key, _)| (*key).to_owned()),
+            key: same[0].keys.first().map(|keyed| keyed.key.to_owned()),
             windows: same.iter().filter_map(|bucket| window(bucket.slot)).collect(),
         });
     }
@@ -136,6 +136,7 @@ mod tests {
                 .map(|(size, keep)| WindowSpec { size: size.into(), keep: keep.into() })
                 .into(),
             max_keys: 10,
+            ..Spec::default()
         };
         let specs = vec![spec("views", &["view"], &["payload.path"]), spec("plain", &["view", "click"], &[])];
         let timing = Timing { lateness_ms: 5_000, max_ahead_ms: 60_000 };

@@ -108,7 +108,10 @@ impl Pipeline {
     pub fn new(parts: Parts, shutdown: Shutdown) -> Pipeline {
         let Parts { config, layout, counters, log, store, metrics, readiness } = parts;
         // At 0 from the beginning, or a counter's first events would be no increase.
-        counters.iter().for_each(|counter| drop(metrics.counter_events_total.with_label_values(&[counter.name()])));
+        for counter in counters.iter() {
+            drop(metrics.counter_events_total.with_label_values(&[counter.name()]));
+            drop(metrics.unmeasured_events_total.with_label_values(&[counter.name()]));
+        }
         let timing = config.timing();
         let shared = Shared {
             config,

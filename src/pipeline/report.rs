@@ -71,6 +71,9 @@ impl Shared {
         for (counter, events) in self.counters.iter().zip(&segment.counter_events) {
             self.metrics.counter_events_total.with_label_values(&[counter.name()]).inc_by(*events);
         }
+        for (counter, events) in self.counters.iter().zip(&segment.unmeasured) {
+            self.metrics.unmeasured_events_total.with_label_values(&[counter.name()]).inc_by(*events);
+        }
         if let Some(received_ms) = segment.oldest_received_ms {
             self.metrics.freshness_seconds.observe(seconds(now_ms - received_ms).max(0.0));
         }

@@ -5,13 +5,16 @@ use super::params::Params;
 use super::partitions::{Coverage, Partitions};
 use super::starts::{AHEAD_MS, Starts};
 use super::time::{Range, seconds};
-use crate::counter::{Counter, Counters};
+use super::value::Value;
+use crate::counter::{Counter, Counters, Kind};
 use crate::store::{CounterStore, Keys, Read, StoreError, StoredBucket};
 use crate::window::Window;
 use serde::Serialize;
 
 /// Buckets × keys that one question may read.
 pub(super) const MOST_CELLS: u64 = 1_000_000;
+/// What is told apart takes this many times the time and memory of a count to read.
+const COST_OF_DISTINCT: u64 = 16;
 /// Keys of a bucket in the answer, unless the question says how many.
 const DEFAULT_TOP: usize = 20;
 const MOST_TOP: usize = 10_000;
@@ -37,6 +40,9 @@ pub(super) struct Answer<'a> {
     window: &'a str,
     data_as_of: Option<f64>,
     complete_until: Option<f64>,
+    /// What all buckets amount to together.
+    #[serde(flatten)]
+    value: Option<Value>,
     buckets: Vec<Bucket>,
     /// Whether only a late event can still change it: all is final, and no retention cuts the range.
     #[serde(skip)]
@@ -53,13 +59,18 @@ pub(super) struct Bucket {
     pub(super) partial: bool,
     pub(super) total: u64,
     other: u64,
+    #[serde(flatten)]
+    pub(super) value: Option<Value>,
     keys: Vec<Key>,
 }
 
+/// One key of a window.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
-struct Key {
-    key: String,
-    count: u64,
+pub(super) struct Key {
+    pub(super) key: String,
+    pub(super) count: u64,
+    #[serde(flatten)]
+    pub(super) value: Option<Value>,
 }
 
 impl<'a> Question<'a> {
@@ -97,11 +108,13 @@ impl<'a> Question<'a> {
         let partitions = Partitions::read(store, topic).await?;
         let since = since(&store.counters().await?, self.counter.name());
         let buckets = self.buckets(store, &partitions.coverage(since)).await?;
+        let value = self.value(store, &buckets).await?;
         Ok(Answer {
             counter: self.counter.name(),
             window: self.window.label(),
             data_as_of: partitions.data_as_of_ms().map(seconds),
             complete_until: partitions.complete_until_ms().map(seconds),
+            value,
             settled: !buckets.is_empty() && buckets.iter().all(|b| b.is_final) && self.starts().is_whole(),
             buckets,
         })
@@ -113,8 +126,7 @@ impl<'a> Question<'a> {
         store: &dyn CounterStore,
         coverage: &Coverage,
     ) -> Result<Vec<Bucket>, StoreError> {
-        let (counter, window) = (self.counter.name().to_owned(), self.window.label().to_owned());
-        let read = Read { counter, window, starts: self.starts().list(), keys: self.keys() };
+        let read = self.read();
         let stored = if read.starts.is_empty() { Vec::new() } else { store.read(&read).await? };
         let buckets = read.starts.iter().zip(stored).map(|(start, stored)| {
             let end = self.window.end_of(*start);
@@ -125,10 +137,33 @@ impl<'a> Question<'a> {
                 partial: coverage.is_partial(*start, end),
                 total: stored.total,
                 other: stored.other,
+                value: Value::of(self.counter, stored.value, stored.total),
                 keys: self.ranked(stored),
             }
         });
         Ok(buckets.collect())
+    }
+
+    fn read(&self) -> Read {
+        let (counter, window) = (self.counter.name().to_owned(), self.window.label().to_owned());
+        Read { counter, kind: self.counter.kind(), window, starts: self.starts().list(), keys: self.keys() }
+    }
+
+    /// What the buckets amount to together, or the asked key in them. Who is in two of them is told once.
+    pub(super) async fn value(
+        &self,
+        store: &dyn CounterStore,
+        buckets: &[Bucket],
+    ) -> Result<Option<Value>, StoreError> {
+        if self.counter.kind() == Kind::Distinct {
+            let keys = if self.key.is_some() { self.keys() } else { Keys::None };
+            let distinct = store.united(&Read { keys, ..self.read() }).await?.estimate();
+            return Ok(Some(Value::Distinct(distinct)));
+        }
+        let none = Value::of(self.counter, None, 0);
+        let of_key = |bucket: &Bucket| bucket.keys.first().and_then(|key| key.value);
+        let values = buckets.iter().filter_map(|bucket| if self.key.is_some() { of_key(bucket) } else { bucket.value });
+        Ok(none.map(|none| values.fold(none, Value::add)))
     }
 
     fn keys(&self) -> Keys {
@@ -140,22 +175,27 @@ impl<'a> Question<'a> {
     }
 
     fn ranked(&self, stored: StoredBucket) -> Vec<Key> {
-        let keys = match self.key {
-            Some(key) if stored.keys.is_empty() => vec![(key.to_owned(), 0)],
-            Some(_) => stored.keys,
-            None => highest(stored.keys, self.top),
-        };
-        keys.into_iter().map(|(key, count)| Key { key, count }).collect()
+        match self.key {
+            Some(key) if stored.keys.is_empty() => {
+                vec![Key { key: key.to_owned(), count: 0, value: Value::of(self.counter, None, 0) }]
+            }
+            _ => highest(Key::all(self.counter, stored), self.top.max(usize::from(self.key.is_some()))),
+        }
     }
 
     fn starts(&self) -> Starts {
         Starts::kept(self.window, self.range.from, self.range.to, self.now_ms)
     }
 
+    /// What so many cells cost to read, in counts.
+    fn cost(&self, cells: u64) -> u64 {
+        cells.saturating_mul(if self.counter.kind() == Kind::Distinct { COST_OF_DISTINCT } else { 1 })
+    }
+
     fn too_much(&self, cells: u64) -> QueryError {
         let coarser = self.counter.windows().iter().filter(|w| w.size_s() > self.window.size_s());
         let fitting = coarser
-            .filter(|w| Starts::kept(w, self.range.from, self.range.to, self.now_ms).count() <= MOST_CELLS)
+            .filter(|w| self.cost(Starts::kept(w, self.range.from, self.range.to, self.now_ms).count()) <= MOST_CELLS)
             .min_by_key(|w| w.size_s());
         let hint = match fitting {
             Some(window) => format!("ask for window={}, or for a shorter range", window.label()),
@@ -167,23 +207,38 @@ impl<'a> Question<'a> {
 
 impl Priced for Question<'_> {
     fn least(&self) -> Result<u64, QueryError> {
-        let buckets = self.starts().count();
+        let buckets = self.cost(self.starts().count());
         if buckets > MOST_CELLS { Err(self.too_much(buckets)) } else { Ok(buckets) }
     }
 
     async fn price(&self, store: &dyn CounterStore) -> Result<u64, QueryError> {
-        let buckets = self.starts().count();
+        let buckets = self.cost(self.starts().count());
         if self.keys() != Keys::All || buckets == 0 {
             return Ok(buckets);
         }
         let cells = store.key_count(self.counter.name(), self.window.label(), &self.starts().list()).await?;
+        let cells = self.cost(cells);
         if cells > MOST_CELLS { Err(self.too_much(cells)) } else { Ok(cells.max(buckets)) }
     }
 }
 
-/// The highest counts with their keys, by count descending, then key.
-pub(super) fn highest(mut keys: Vec<(String, u64)>, most: usize) -> Vec<(String, u64)> {
-    let order = |a: &(String, u64), b: &(String, u64)| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0));
+impl Key {
+    /// All keys of a bucket of this counter.
+    pub(super) fn all(counter: &Counter, stored: StoredBucket) -> Vec<Key> {
+        let StoredBucket { keys, values, .. } = stored;
+        let value = |key: &str, count| Value::of(counter, values.get(key).copied(), count);
+        keys.into_iter().map(|(key, count)| Key { value: value(&key, count), key, count }).collect()
+    }
+
+    /// What it is ranked by.
+    fn rank(&self) -> i128 {
+        self.value.as_ref().map_or(i128::from(self.count), Value::rank)
+    }
+}
+
+/// The highest keys: by value where they have one, else by count, descending, then by key.
+pub(super) fn highest(mut keys: Vec<Key>, most: usize) -> Vec<Key> {
+    let order = |a: &Key, b: &Key| b.rank().cmp(&a.rank()).then_with(|| a.key.cmp(&b.key));
     if keys.len() > most {
         // Only the top is worth sorting.
         keys.select_nth_unstable_by(most, order);

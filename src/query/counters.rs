@@ -12,7 +12,15 @@ pub(super) struct CounterList<'a> {
 struct Listed<'a> {
     name: &'a str,
     kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    factor: Option<u64>,
     event: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    only: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    except: &'a [String],
     by: &'a [String],
     windows: &'a [WindowSpec],
     max_keys: u64,
@@ -26,8 +34,12 @@ impl<'a> CounterList<'a> {
             let spec = counter.spec();
             Listed {
                 name: &spec.name,
-                kind: "count",
+                kind: spec.kind.name(),
+                of: spec.of.as_deref(),
+                factor: counter.factor(),
                 event: &spec.event,
+                only: &spec.only,
+                except: &spec.except,
                 by: &spec.by,
                 windows: &spec.windows,
                 max_keys: spec.max_keys,

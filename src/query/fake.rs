@@ -1,6 +1,6 @@
 //! A store in memory, for the tests of this room.
 
-use crate::counter::{Ledger, Spec};
+use crate::counter::{Ledger, Raise, Registers, Spec};
 use crate::store::{
     Condition, CounterStore, Flush, Flushed, Keys, Layout, PartitionState, Read, StoreError, StoredBucket,
     StoredCounter, StoredPartition,
@@ -51,7 +51,7 @@ impl Fake {
         let keys: Vec<_> = keys.iter().map(|(key, n)| ((*key).to_owned(), *n)).collect();
         let total = other + keys.iter().map(|(_, n)| n).sum::<u64>();
         let place = (counter.to_owned(), window.to_owned(), start);
-        self.buckets.lock().unwrap().insert(place, StoredBucket { total, other, keys });
+        self.buckets.lock().unwrap().insert(place, StoredBucket { total, other, keys, ..StoredBucket::default() });
     }
 
     fn answer(&self, call: &'static str) -> Result<(), StoreError> {
@@ -115,6 +115,17 @@ impl CounterStore for Fake {
             bucket
         };
         Ok(read.starts.iter().map(wanted).collect())
+    }
+
+    /// Whoever was counted in any of them, as if nobody was in two.
+    async fn united(&self, read: &Read) -> Result<Registers, StoreError> {
+        self.answer("united")?;
+        let mut registers = Registers::default();
+        for start in &read.starts {
+            let bucket = self.bucket(&read.counter, &read.window, *start);
+            (0..bucket.total).for_each(|n| registers.raise(Raise::of(format!("{start} {n}").as_bytes())));
+        }
+        Ok(registers)
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

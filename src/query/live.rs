@@ -4,6 +4,7 @@
 //! look: a [`Feed`] is read once per interval and handed on as the same bytes to each of its readers. One that takes
 //! longer than the interval to read is left out until it is read; the others go on.
 
+mod active;
 mod feed;
 mod keys;
 mod process;
@@ -18,6 +19,7 @@ use crate::http::Body;
 use crate::shutdown::Shutdown;
 use crate::store::{CounterStore, StoreError, StoredCounter};
 use crate::telemetry::{Metrics, Readiness};
+use active::Active;
 use feed::{Feed, Turn};
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -73,6 +75,9 @@ struct LiveStatus<'a> {
     status: Status<'a>,
     /// Seconds after which `data_as_of` is too old.
     stale_after: f64,
+    /// Who is there now; left out where nothing tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    active: Option<Active<'a>>,
     process: Process,
 }
 
@@ -180,6 +185,7 @@ impl Hub {
         let status = view::text_of(&LiveStatus {
             status: Status::of(&self.topic, &partitions, now_ms),
             stale_after: self.stale_after.as_secs_f64(),
+            active: Active::read(&*self.store, &self.counters, now_ms).await?,
             process: Process::of(&self.metrics, &self.readiness),
         });
         Ok(Look { partitions, status, stored, now_ms })

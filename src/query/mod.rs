@@ -23,6 +23,7 @@ mod starts;
 mod status;
 mod tail;
 mod time;
+mod value;
 
 #[cfg(test)]
 mod fake;

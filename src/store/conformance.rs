@@ -6,9 +6,14 @@ use super::{
     Condition, CounterStore, Flush, Flushed, Keys, Layout, PartitionFlush, PartitionState, Read, StoreError,
     StoredBucket,
 };
-use crate::counter::{Fingerprint, Gap, Ledger, Segment, Slot, Spec, WindowSpec};
+use crate::counter::{Fingerprint, Gap, Kind, Ledger, Segment, Slot, Spec, WindowSpec};
 use crate::window::Watermark;
 use std::sync::Arc;
+
+mod measured;
+
+pub(super) use measured::measuring;
+use measured::*;
 
 /// Far in the future, so that the Redis of the tests expires nothing by its own clock. A whole hour.
 pub(super) const NOW_S: i64 = 4_000_003_200;
@@ -23,6 +28,7 @@ pub(super) fn specs() -> Vec<Spec> {
         by: vec!["payload.path".into()],
         windows: vec![window("10s", "1m"), window("1m", "1h")],
         max_keys: 3,
+        ..Spec::default()
     };
     let plain = Spec {
         name: "plain".into(),
@@ -30,6 +36,7 @@ pub(super) fn specs() -> Vec<Spec> {
         by: Vec::new(),
         windows: vec![window("10s", "1m")],
         max_keys: 3,
+        ..Spec::default()
     };
     vec![views, plain]
 }
@@ -68,7 +75,7 @@ async fn applied(store: &dyn CounterStore, parts: Vec<PartitionFlush>) -> usize 
 }
 
 async fn bucket(store: &dyn CounterStore, keys: Keys) -> StoredBucket {
-    let read = Read { counter: "views".into(), window: "10s".into(), starts: vec![NOW_S], keys };
+    let read = Read { counter: "views".into(), kind: Kind::Count, window: "10s".into(), starts: vec![NOW_S], keys };
     let mut buckets = store.read(&read).await.unwrap();
     assert_eq!(buckets.len(), 1);
     buckets[0].keys.sort();
@@ -76,7 +83,8 @@ async fn bucket(store: &dyn CounterStore, keys: Keys) -> StoredBucket {
 }
 
 fn counted(total: u64, other: u64, keys: &[(&str, u64)]) -> StoredBucket {
-    StoredBucket { total, other, keys: keys.iter().map(|(key, n)| ((*key).to_owned(), *n)).collect() }
+    let keys = keys.iter().map(|(key, n)| ((*key).to_owned(), *n)).collect();
+    StoredBucket { total, other, keys, ..StoredBucket::default() }
 }
 
 /// Partitions that belong to shard 0, whatever the number of shards.
@@ -175,7 +183,7 @@ async fn a_counter_without_keys_has_only_sums(bench: &dyn Bench) {
     plain.deltas.add(Slot { counter: 1, window: 0, start: NOW_S }, None, 3);
     assert_eq!(applied(&*store, vec![part(0, None, Some(plain))]).await, 1);
     let starts = vec![NOW_S + 10, NOW_S, NOW_S - 10];
-    let read = Read { counter: "plain".into(), window: "10s".into(), starts, keys: Keys::All };
+    let read = Read { counter: "plain".into(), kind: Kind::Count, window: "10s".into(), starts, keys: Keys::All };
     let read = store.read(&read).await.unwrap();
     assert_eq!(read, [StoredBucket::default(), counted(3, 0, &[]), StoredBucket::default()], "in order of the starts");
     assert_eq!(store.key_count("plain", "10s", &[NOW_S]).await.unwrap(), 0);
@@ -193,7 +201,13 @@ async fn many_buckets_and_keys_come_back_in_order(bench: &dyn Bench) {
     }
     applied(&*store, vec![part(0, None, Some(big))]).await;
     let starts: Vec<_> = (0..121).rev().map(|n| NOW_S + n * 60).collect();
-    let read = Read { counter: "views".into(), window: "1m".into(), starts: starts.clone(), keys: Keys::All };
+    let read = Read {
+        counter: "views".into(),
+        kind: Kind::Count,
+        window: "1m".into(),
+        starts: starts.clone(),
+        keys: Keys::All,
+    };
     let buckets = store.read(&read).await.unwrap();
     assert_eq!(buckets[120].keys.len(), 2_500);
     for (n, bucket) in buckets.iter().rev().skip(1).enumerate() {
@@ -471,4 +485,9 @@ suite! {
     a_flush_that_contradicts_itself_is_refused,
     the_layout_is_kept_and_another_one_refused,
     two_that_begin_at_once_agree,
+    amounts_add_up_and_the_smallest_and_largest_stay,
+    sums_beyond_64_bits_are_exact,
+    who_comes_again_is_told_once,
+    shards_make_one_sum_and_one_set,
+    many_are_told_within_one_and_a_half_percent,
 }

@@ -6,6 +6,7 @@ mod read;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod values;
 
 pub use handled::EmbeddedHandled;
 
@@ -13,7 +14,7 @@ use super::gap::accepted_at;
 use super::layout::{self, Place};
 use super::merged::{additions, cells, merged};
 use super::{CounterStore, Flush, Flushed, Layout, Read, StoreError, StoredBucket, StoredCounter, StoredPartition};
-use crate::counter::Counters;
+use crate::counter::{Counters, Registers};
 use crate::embedded::{EmbeddedError, EmbeddedFile, open_read_only};
 use async_trait::async_trait;
 use rusqlite::Connection;
@@ -228,6 +229,11 @@ impl CounterStore for EmbeddedStore {
     async fn read(&self, read: &Read) -> Result<Vec<StoredBucket>, StoreError> {
         let read = read.clone();
         self.ask(move |connection| read::buckets(connection, &read)).await
+    }
+
+    async fn united(&self, read: &Read) -> Result<Registers, StoreError> {
+        let read = read.clone();
+        self.ask(move |connection| read::united(connection, &read)).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

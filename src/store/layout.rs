@@ -92,6 +92,11 @@ fn unchanged(spec: &Spec, stored: &Spec, place: &Place) -> Result<(), StoreError
     let differs = [
         ("event", spec.event != stored.event),
         ("by", spec.by != stored.by),
+        ("kind", spec.kind != stored.kind),
+        ("of", spec.of != stored.of),
+        ("factor", spec.factor != stored.factor),
+        ("only", spec.only != stored.only),
+        ("except", spec.except != stored.except),
         ("windows", spec.windows != stored.windows),
         ("max_keys", spec.max_keys != stored.max_keys),
     ];

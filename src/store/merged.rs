@@ -1,7 +1,7 @@
 //! One flush as what has to be written: checked, and the deltas of all its parts merged. Pure.
 
 use super::{Flush, PartitionFlush, StoreError};
-use crate::counter::{Bucket, Counters, Deltas};
+use crate::counter::{Bucket, Counters, Deltas, Keyed, Measure};
 use std::borrow::Cow;
 use std::collections::HashSet;
 
@@ -20,8 +20,9 @@ pub(super) struct Addition<'a> {
     pub(super) lasts_s: i64,
     pub(super) max_keys: u64,
     pub(super) total: u64,
+    pub(super) measure: Measure<'a>,
     /// In order, so that the split between keys and `other` within one flush does not depend on a hash function.
-    pub(super) keys: Vec<(&'a str, u64)>,
+    pub(super) keys: Vec<Keyed<'a>>,
 }
 
 impl Addition<'_> {
@@ -33,7 +34,13 @@ impl Addition<'_> {
 
 /// Numbers that these additions add to.
 pub(super) fn cells(additions: &[Addition<'_>]) -> usize {
-    additions.iter().map(|addition| 1 + addition.keys.len()).sum()
+    let of = |measure: Measure<'_>| match measure {
+        Measure::Count => 1,
+        Measure::Amounts(_) => 2,
+        Measure::Members(members) => 1 + members.len(),
+    };
+    let of_keys = |addition: &Addition<'_>| addition.keys.iter().map(|keyed| of(keyed.measure)).sum::<usize>();
+    additions.iter().map(|addition| of(addition.measure) + of_keys(addition)).sum()
 }
 
 /// The deltas of all parts together.
@@ -60,7 +67,7 @@ pub(super) fn additions<'a>(
 }
 
 fn addition<'a>(
-    Bucket { slot, total, mut keys }: Bucket<'a>,
+    Bucket { slot, total, measure, mut keys }: Bucket<'a>,
     now_ms: i64,
     counters: &'a Counters,
 ) -> Result<Option<Addition<'a>>, StoreError> {
@@ -72,11 +79,11 @@ fn addition<'a>(
     if !window.is_kept(slot.start, now_ms) {
         return Ok(None);
     }
-    let in_keys = keys.iter().try_fold(0_u64, |sum, (_, n)| sum.checked_add(*n));
+    let in_keys = keys.iter().try_fold(0_u64, |sum, keyed| sum.checked_add(keyed.count));
     if total > LARGEST || in_keys.is_none_or(|sum| sum > total) {
         return contradiction(format!("counter `{}`: a total of {total} is impossible", counter.name()));
     }
-    keys.sort_unstable();
+    keys.sort_unstable_by_key(|keyed| keyed.key);
     Ok(Some(Addition {
         counter: counter.name(),
         window: window.label(),
@@ -84,6 +91,7 @@ fn addition<'a>(
         lasts_s: window.size_s() + window.keep_s() + GRACE_S,
         max_keys: counter.spec().max_keys,
         total,
+        measure,
         keys,
     }))
 }

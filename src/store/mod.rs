@@ -16,6 +16,7 @@ mod merged;
 #[cfg(test)]
 mod model;
 mod notices;
+mod parts;
 mod redis;
 #[cfg(test)]
 mod testing;
@@ -27,8 +28,9 @@ pub use handled::{Effects, HandledEvents, Noted};
 pub use notices::{LocalNotices, Notices};
 pub use redis::{About, RedisHandled, RedisNotices, RedisStore};
 
-use crate::counter::{Fingerprint, Ledger, Segment, Spec};
+use crate::counter::{self, Amounts, Fingerprint, Ledger, Registers, Segment, Spec};
 use async_trait::async_trait;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What a partition is doing, as the status shows it.
@@ -174,6 +176,8 @@ pub enum Keys {
 pub struct Read {
     /// Name of the counter.
     pub counter: String,
+    /// What it tells of a window.
+    pub kind: counter::Kind,
     /// Label of the window.
     pub window: String,
     /// Starts of the buckets, in unix seconds.
@@ -191,6 +195,19 @@ pub struct StoredBucket {
     pub other: u64,
     /// The wanted keys that have a count, in no order.
     pub keys: Vec<(String, u64)>,
+    /// What the events amount to; nothing where they are only counted, or there are none.
+    pub value: Option<StoredValue>,
+    /// The same of those of `keys`.
+    pub values: HashMap<String, StoredValue>,
+}
+
+/// What events amount to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredValue {
+    /// Numbers, scaled by their counter's factor.
+    Amounts(Amounts),
+    /// About how many different ones.
+    Distinct(u64),
 }
 
 /// A store of counts. Built with the counters that it counts.
@@ -237,11 +254,19 @@ pub trait CounterStore: Send + Sync {
     /// When the store is away.
     async fn key_count(&self, counter: &str, window: &str, starts: &[i64]) -> Result<u64, StoreError>;
 
-    /// The buckets of a question, in the order of its starts. Each bucket is of one moment.
+    /// The buckets of a question, in the order of its starts. Each bucket is of one moment; only how many different
+    /// ones a key had may be told later than how many events.
     ///
     /// # Errors
     /// When the store is away.
     async fn read(&self, read: &Read) -> Result<Vec<StoredBucket>, StoreError>;
+
+    /// What all buckets of a question about a distinct count had together: a value that stood in two of them is one.
+    /// With a key, what it had in them.
+    ///
+    /// # Errors
+    /// When the store is away.
+    async fn united(&self, read: &Read) -> Result<Registers, StoreError>;
 
     /// Whether the store can take flushes at the moment.
     ///

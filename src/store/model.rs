@@ -1,14 +1,14 @@
 //! Random histories of two writers, lost and repeated replies and rollbacks, on a store and on a model of it in
 //! memory: after each step counts, offsets and ledgers are equal.
 
-use super::conformance::{NOW_S, TOPIC, running, specs};
+use super::conformance::{NOW_S, TOPIC, measuring, running, specs};
 use super::testing::{Bench, EmbeddedBench, RedisBench, Snapshot};
-use super::{CounterStore, Flush, Flushed, Keys, PartitionFlush, Read, StoredBucket};
-use crate::counter::{Counters, Fingerprint, Ledger, Segment, Slot};
+use super::{CounterStore, Flush, Flushed, Keys, PartitionFlush, Read, StoredBucket, StoredValue};
+use crate::counter::{Amounts, Counters, Fingerprint, Kind, Ledger, Measure, Measured, Raise, Segment, Slot, Spec};
 use crate::window::Watermark;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 const HISTORIES: u32 = 2_000;
@@ -43,7 +43,7 @@ struct Counted {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let event = (0_u8..3, 0..STARTS.len(), 0..KEYS.len(), prop_oneof![1_u64..9, Just((1 << 53) + 1)]);
+    let event = (0_u8..5, 0..STARTS.len(), 0..KEYS.len(), prop_oneof![1_u64..9, Just((1 << 53) + 1)]);
     let counted = (0..PARTITIONS, 0_u8..5, 0_i64..3, prop::option::of(-9_i64..9), prop::collection::vec(event, 0..6));
     let counted = counted.prop_map(|(partition, outcome, skipped, watermark, events)| Counted {
         partition,
@@ -62,7 +62,54 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-type Bucket = (u64, u64, BTreeMap<String, u64>);
+#[derive(Debug, Clone, Default)]
+struct Bucket {
+    total: u64,
+    other: u64,
+    keys: BTreeMap<String, u64>,
+    /// Of all, and of each key.
+    values: BTreeMap<Option<String>, Known>,
+}
+
+/// What was measured: few enough members that each is told apart.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    amounts: Option<Amounts>,
+    members: BTreeSet<String>,
+}
+
+impl Known {
+    fn add(&mut self, other: Known) {
+        self.members.extend(other.members);
+        match (&mut self.amounts, other.amounts) {
+            (Some(ours), Some(others)) => ours.add(&others),
+            (ours, others) => *ours = ours.or(others),
+        }
+    }
+
+    fn of(measure: Measure<'_>) -> Option<Known> {
+        match measure {
+            Measure::Count => None,
+            Measure::Amounts(amounts) => Some(Known { amounts: Some(*amounts), ..Known::default() }),
+            Measure::Members(members) => {
+                let members = members.iter().map(|(_, name)| name.to_owned()).collect();
+                Some(Known { members, ..Known::default() })
+            }
+        }
+    }
+
+    fn value(&self) -> StoredValue {
+        match self.amounts {
+            Some(amounts) => StoredValue::Amounts(amounts),
+            None => StoredValue::Distinct(self.members.len() as u64),
+        }
+    }
+}
+
+/// All kinds of counters.
+fn all_specs() -> Vec<Spec> {
+    [specs(), measuring()].concat()
+}
 
 /// Start, next, watermark, fingerprint and ledger.
 type Partition = (i64, i64, Option<i64>, Option<Fingerprint>, Ledger);
@@ -95,23 +142,38 @@ impl Model {
             stored.4.add(&segment.ledger);
             for bucket in segment.deltas.buckets() {
                 let sum = added.entry(bucket.slot).or_default();
-                sum.0 += bucket.total;
-                bucket.keys.into_iter().for_each(|(key, n)| *sum.2.entry(key.to_owned()).or_default() += n);
+                sum.total += bucket.total;
+                let mut note = |key: Option<&str>, measure| {
+                    let known = sum.values.entry(key.map(str::to_owned)).or_default();
+                    Known::of(measure).into_iter().for_each(|more| known.add(more));
+                };
+                note(None, bucket.measure);
+                for keyed in bucket.keys {
+                    note(Some(keyed.key), keyed.measure);
+                    *sum.keys.entry(keyed.key.to_owned()).or_default() += keyed.count;
+                }
             }
         }
         added.retain(|slot, _| is_kept(counters, *slot, flush.now_ms));
-        added.into_iter().for_each(|(slot, bucket)| self.add(slot, bucket));
+        added.into_iter().for_each(|(slot, bucket)| self.add(slot, bucket, counters));
         None
     }
 
-    fn add(&mut self, slot: Slot, (total, _, keys): Bucket) {
-        let bucket = self.buckets.entry(slot).or_default();
-        bucket.0 += total;
-        for (key, n) in keys {
-            if bucket.2.contains_key(&key) || bucket.2.len() < 3 {
-                *bucket.2.entry(key).or_default() += n;
+    fn add(&mut self, slot: Slot, added: Bucket, counters: &Counters) {
+        let most = counters.get(slot.counter).unwrap().spec().max_keys as usize;
+        let (bucket, mut values) = (self.buckets.entry(slot).or_default(), added.values);
+        bucket.total += added.total;
+        let mut measured = |bucket: &mut Bucket, key: Option<String>| {
+            let more = values.remove(&key).unwrap_or_default();
+            bucket.values.entry(key).or_default().add(more);
+        };
+        measured(bucket, None);
+        for (key, n) in added.keys {
+            if bucket.keys.contains_key(&key) || bucket.keys.len() < most {
+                measured(bucket, Some(key.clone()));
+                *bucket.keys.entry(key).or_default() += n;
             } else {
-                bucket.1 += n;
+                bucket.other += n;
             }
         }
     }
@@ -196,7 +258,7 @@ impl World<'_> {
             });
             assert_eq!(stored.as_ref(), self.model.partitions.get(&partition));
         }
-        for (counter, window) in [(0, 0), (0, 1), (1, 0)] {
+        for (counter, window) in [(0, 0), (0, 1), (1, 0), (2, 0), (3, 0)] {
             self.compare_buckets(counter, window).await;
         }
     }
@@ -208,14 +270,23 @@ impl World<'_> {
         let slots: Vec<_> = slots.into_iter().filter(|s| is_kept(self.counters, *s, self.now_s * 1_000)).collect();
         let read = Read {
             counter: spec.name().into(),
+            kind: spec.kind(),
             window: spec.windows()[usize::from(window)].label().into(),
             starts: slots.iter().map(|slot| slot.start).collect(),
             keys: Keys::All,
         };
         for (slot, mut bucket) in slots.iter().zip(self.store.read(&read).await.unwrap()) {
             bucket.keys.sort();
-            let (total, other, keys) = self.model.buckets.get(slot).cloned().unwrap_or_default();
-            assert_eq!(bucket, StoredBucket { total, other, keys: keys.into_iter().collect() }, "{slot:?}");
+            let Bucket { total, other, keys, values } = self.model.buckets.get(slot).cloned().unwrap_or_default();
+            let (mut value, mut of_keys) = (None, HashMap::new());
+            for (key, known) in values.iter().filter(|_| spec.kind() != Kind::Count) {
+                match key {
+                    None => value = Some(known.value()),
+                    Some(key) => drop(of_keys.insert(key.clone(), known.value())),
+                }
+            }
+            let keys = keys.into_iter().collect();
+            assert_eq!(bucket, StoredBucket { total, other, keys, value, values: of_keys }, "{slot:?}");
         }
     }
 }
@@ -249,9 +320,20 @@ fn segment(from: i64, counted: &Counted) -> Segment {
     }
     segment.watermark = counted.watermark.map_or(Watermark::NONE, Watermark::at);
     for (place, start, key, n) in &counted.events {
-        let (counter, window, keyed) = [(0, 0, true), (0, 1, true), (1, 0, false)][usize::from(*place)];
+        let (counter, window, keyed) =
+            [(0, 0, true), (0, 1, true), (1, 0, false), (2, 0, true), (3, 0, true)][usize::from(*place)];
         let slot = Slot { counter, window, start: NOW_S + STARTS[*start] };
-        segment.deltas.add(slot, keyed.then_some(KEYS[*key]), *n);
+        let member = format!("member {n}");
+        let measured = match counter {
+            2 => Measured::Amount(*n as i64 - 4),
+            3 => Measured::Member(Raise::of(member.as_bytes()), &member),
+            _ => {
+                segment.deltas.add(slot, keyed.then_some(KEYS[*key]), *n);
+                continue;
+            }
+        };
+        let id = segment.deltas.id(counter, KEYS[*key]);
+        segment.deltas.add_event(slot, Some(id), measured);
     }
     segment
 }
@@ -270,8 +352,8 @@ async fn play(bench: &dyn Bench, store: &dyn CounterStore, counters: &Counters, 
 fn histories(bench: impl Future<Output = Box<dyn Bench>>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let bench = runtime.block_on(bench);
-    let counters = Counters::new(specs()).unwrap();
-    let store = runtime.block_on(bench.store(specs()));
+    let counters = Counters::new(all_specs()).unwrap();
+    let store = runtime.block_on(bench.store(all_specs()));
     let mut runner = TestRunner::new(Config { cases: HISTORIES, failure_persistence: None, ..Config::default() });
     let result = runner.run(&prop::collection::vec(step(), 1..14), |history| {
         runtime.block_on(play(&*bench, &*store, &counters, history));

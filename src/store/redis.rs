@@ -25,7 +25,7 @@ use super::layout::{self, Place};
 use super::{
     CounterStore, Flush, Flushed, Layout, Read, RedisConfig, StoreError, StoredBucket, StoredCounter, StoredPartition,
 };
-use crate::counter::Counters;
+use crate::counter::{Counters, Registers};
 use ::redis::cmd;
 use async_trait::async_trait;
 use fitness::Fitness;
@@ -131,6 +131,10 @@ impl CounterStore for RedisStore {
 
     async fn read(&self, read: &Read) -> Result<Vec<StoredBucket>, StoreError> {
         self.read_buckets(read).await
+    }
+
+    async fn united(&self, read: &Read) -> Result<Registers, StoreError> {
+        self.united_buckets(read).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

@@ -201,7 +201,8 @@ pub(super) struct EmbeddedBench {
     _folder: tempfile::TempDir,
 }
 
-const TABLES: [&str; 5] = ["store_layout", "store_partition", "store_series", "store_sum", "store_key"];
+const TABLES: [&str; 7] =
+    ["store_layout", "store_partition", "store_series", "store_sum", "store_key", "store_amount", "store_distinct"];
 
 impl EmbeddedBench {
     pub(super) fn new() -> EmbeddedBench {

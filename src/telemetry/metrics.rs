@@ -190,6 +190,8 @@ catalogue! {
     pending_cells: IntGauge,
     /// Events that added to a counter, by counter.
     counter_events_total: IntCounterVec("counter", &[]),
+    /// Events that a `sum` or `distinct` counter left out, for they lack the number or value that it measures, by counter.
+    unmeasured_events_total: IntCounterVec("counter", &[]),
     /// Records that could not be read as events and were kept in the dead-letter topic.
     dead_letters_total: IntCounter,
     /// Dead letters that could not be stored at the first try.

@@ -154,7 +154,8 @@ impl Visitors {
         self.random.random_range(0..self.visits.len())
     }
 
-    /// What a visitor does next: mostly another page, sometimes a click on this one, sometimes a search.
+    /// What a visitor does next: mostly another page, sometimes a click on this one, sometimes a search,
+    /// now and then a purchase.
     fn act(&mut self, at: usize) -> (&'static str, String) {
         self.visits[at].left -= 1;
         match self.random.random_range(0..10) {
@@ -170,6 +171,10 @@ impl Visitors {
                 let (x, y) = (self.random.random_range(0..1_920), self.random.random_range(0..1_080));
                 let page = &self.visits[at].page;
                 ("click", format!(r#""target":"{target}","path":"{page}","x":{x},"y":{y}"#))
+            }
+            _ if self.random.random_ratio(1, 4) => {
+                let cents = self.random.random_range(199..25_000);
+                ("purchase", format!(r#""amount":{}.{:02},"path":"/checkout""#, cents / 100, cents % 100))
             }
             _ => {
                 let query = QUERIES[self.queries.sample(&mut self.random) as usize - 1];

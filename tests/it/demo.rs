@@ -97,15 +97,23 @@ async fn what_is_done_in_the_shop_is_seen_on_the_live_page() {
     browser.until("document.querySelector('#keys').innerText.includes('mine')").await;
 
     browser.show(&visitor).await;
+    browser.click(".text > button").await;
+    browser.click("nav a[href='/cart']").await;
+    browser.until("document.querySelector('main a')?.innerText === 'Buy for 59 €'").await;
+    browser.click("main a").await;
+    browser.until("document.querySelector('#sent').innerText.includes('purchase 59 €')").await;
     browser.click("header .name").await;
     browser.until("document.querySelectorAll('.card').length === 12").await;
     browser.set("#search input", "Zebra").await;
     browser.click("#search button").await;
     browser.until("document.querySelector('h1').innerText === 'Search: zebra'").await;
-    browser.click("nav a[href='/cart']").await;
-    let views: Vec<(&str, &str)> =
-        vec![("page_views", "/products/item-0003"), ("page_views", "/search"), ("searches", "zebra")];
-    for (counter, key) in views {
+    let counted = [
+        ("page_views", "/products/item-0003"),
+        ("page_views", "/search"),
+        ("searches", "zebra"),
+        ("events", "purchase"),
+    ];
+    for (counter, key) in counted {
         eventually(COUNTS, key, async || {
             let answer = doors.counter(counter, &format!("window=1h&from=-2h&key={key}")).await;
             let buckets = answer["buckets"].as_array().unwrap();

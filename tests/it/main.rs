@@ -22,6 +22,7 @@ mod hostile;
 mod kill;
 mod load;
 mod log;
+mod measured;
 mod million;
 mod monitoring;
 mod openapi;

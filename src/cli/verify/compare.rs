@@ -1,6 +1,9 @@
+use super::measure::Tally;
 use super::recount::Cells;
-use crate::store::StoredBucket;
+use crate::counter::Kind;
+use crate::store::{StoredBucket, StoredValue};
 use std::collections::HashMap;
+use std::fmt::Display;
 
 /// How a bucket in the store has to relate to the recount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +28,7 @@ impl Rule {
         }
     }
 
-    fn allows(self, stored: u64, recounted: u64) -> bool {
+    fn allows<T: PartialOrd>(self, stored: T, recounted: T) -> bool {
         match self {
             Rule::Exact => stored == recounted,
             Rule::AtLeast => stored >= recounted,
@@ -34,7 +37,7 @@ impl Rule {
         }
     }
 
-    fn wanted(self, recounted: u64) -> String {
+    fn wanted<T: Display>(self, recounted: T) -> String {
         match self {
             Rule::AtLeast => format!("at least {recounted}"),
             Rule::AtMost => format!("at most {recounted}"),
@@ -53,7 +56,13 @@ pub(super) struct Judged {
 }
 
 impl Judged {
-    fn compare(&mut self, rule: Rule, what: impl FnOnce() -> String, stored: u64, recounted: u64) {
+    fn compare<T: PartialOrd + Display + Copy>(
+        &mut self,
+        rule: Rule,
+        what: impl FnOnce() -> String,
+        stored: T,
+        recounted: T,
+    ) {
         self.cells += 1;
         if !rule.allows(stored, recounted) {
             self.differences.push(format!("{}: stored {stored}, recounted {}", what(), rule.wanted(recounted)));
@@ -61,10 +70,49 @@ impl Judged {
     }
 }
 
-/// Compares a bucket with its recount. `has_keys`: the counter has dimensions; `max_keys`: how many of them a bucket
-/// keeps apart in each shard.
-pub(super) fn judge(rule: Rule, recounted: &Cells, stored: &StoredBucket, has_keys: bool, max_keys: u64) -> Judged {
+/// Compares what events amount to with the recount of it. A sum can go up and down, so nothing is said of one that is not
+/// made of the same records.
+fn judge_value(judged: &mut Judged, rule: Rule, what: &str, stored: Option<&StoredValue>, recounted: &Tally) {
+    match stored {
+        Some(StoredValue::Distinct(distinct)) => {
+            judged.compare(rule, || format!("{what}distinct values, about"), *distinct, recounted.distinct());
+        }
+        Some(StoredValue::Amounts(amounts)) if rule == Rule::Exact => {
+            judged.compare(rule, || format!("{what}sum, scaled"), amounts.sum, recounted.sum);
+            let (least, most) = recounted.range.unwrap_or_default();
+            judged.compare(rule, || format!("{what}smallest, scaled"), amounts.min, least);
+            judged.compare(rule, || format!("{what}largest, scaled"), amounts.max, most);
+        }
+        Some(StoredValue::Amounts(_)) => {}
+        None => judged.compare(rule, || format!("{what}sum, scaled"), 0, recounted.sum),
+    }
+}
+
+/// Compares what the events of a bucket, and of each key that has all of its own, amount to.
+fn judge_values(judged: &mut Judged, rule: Rule, recounted: &Cells, stored: &StoredBucket) {
+    judge_value(judged, rule, "", stored.value.as_ref(), &recounted.tally);
+    for (key, count) in &stored.keys {
+        let is_whole = rule == Rule::Exact && recounted.keys.get(key) == Some(count);
+        if let Some(tally) = recounted.tallies.get(key).filter(|_| is_whole) {
+            judge_value(judged, rule, &format!("key {key:?} "), stored.values.get(key), tally);
+        }
+    }
+}
+
+/// Compares a bucket of a counter with its recount. `has_keys`: the counter has dimensions; `max_keys`: how many of them
+/// a bucket keeps apart in each shard.
+pub(super) fn judge(
+    kind: Kind,
+    rule: Rule,
+    recounted: &Cells,
+    stored: &StoredBucket,
+    has_keys: bool,
+    max_keys: u64,
+) -> Judged {
     let mut judged = Judged::default();
+    if kind != Kind::Count && rule != Rule::None {
+        judge_values(&mut judged, rule, recounted, stored);
+    }
     if rule == Rule::None {
         return judged;
     }
@@ -104,38 +152,43 @@ mod tests {
 
     fn cells(keys: &[(&str, u64)]) -> Cells {
         let total = keys.iter().map(|(_, count)| count).sum();
-        Cells { total, keys: keys.iter().map(|(key, count)| ((*key).to_owned(), *count)).collect() }
+        let keys = keys.iter().map(|(key, count)| ((*key).to_owned(), *count)).collect();
+        Cells { total, keys, ..Cells::default() }
     }
 
     fn stored(other: u64, keys: &[(&str, u64)]) -> StoredBucket {
         let keys: Vec<_> = keys.iter().map(|(key, count)| ((*key).to_owned(), *count)).collect();
-        StoredBucket { total: other + keys.iter().map(|(_, count)| count).sum::<u64>(), other, keys }
+        let total = other + keys.iter().map(|(_, count)| count).sum::<u64>();
+        StoredBucket { total, other, keys, ..StoredBucket::default() }
     }
 
     fn differences(rule: Rule, recounted: &Cells, stored: &StoredBucket, max_keys: u64) -> usize {
-        judge(rule, recounted, stored, true, max_keys).differences.len()
+        judge(Kind::Count, rule, recounted, stored, true, max_keys).differences.len()
     }
 
     #[test]
     fn the_same_is_no_difference_and_anything_else_is() {
         let recounted = cells(&[("a", 2), ("b", 1)]);
-        assert_eq!(judge(Rule::Exact, &recounted, &stored(0, &[("a", 2), ("b", 1)]), true, 10).cells, 4);
+        assert_eq!(judge(Kind::Count, Rule::Exact, &recounted, &stored(0, &[("a", 2), ("b", 1)]), true, 10).cells, 4);
         assert_eq!(differences(Rule::Exact, &recounted, &stored(0, &[("a", 2), ("b", 1)]), 10), 0);
         assert_eq!(differences(Rule::Exact, &recounted, &stored(0, &[("a", 1), ("b", 2)]), 10), 2);
         assert_eq!(differences(Rule::Exact, &recounted, &stored(0, &[("a", 2), ("c", 1)]), 10), 2);
         assert_eq!(differences(Rule::Exact, &recounted, &StoredBucket::default(), 10), 3);
         assert_eq!(differences(Rule::Exact, &Cells::default(), &stored(0, &[("a", 1)]), 10), 2);
-        let torn = StoredBucket { total: 3, other: 0, keys: vec![("a".into(), 2)] };
+        let torn = StoredBucket { total: 3, keys: vec![("a".into(), 2)], ..StoredBucket::default() };
         assert_eq!(differences(Rule::Exact, &recounted, &torn, 10), 2);
-        let judged = judge(Rule::Exact, &cells(&[("a", 2)]), &stored(0, &[("a", 1)]), true, 10);
+        let judged = judge(Kind::Count, Rule::Exact, &cells(&[("a", 2)]), &stored(0, &[("a", 1)]), true, 10);
         assert_eq!(judged.differences[1], "key \"a\": stored 1, recounted 2");
     }
 
     #[test]
     fn a_counter_without_dimensions_has_only_a_total() {
-        let recounted = Cells { total: 5, keys: HashMap::new() };
-        let same = StoredBucket { total: 5, other: 0, keys: Vec::new() };
-        assert_eq!(judge(Rule::Exact, &recounted, &same, false, 10), Judged { cells: 1, differences: Vec::new() });
+        let recounted = Cells { total: 5, ..Cells::default() };
+        let same = StoredBucket { total: 5, ..StoredBucket::default() };
+        assert_eq!(
+            judge(Kind::Count, Rule::Exact, &recounted, &same, false, 10),
+            Judged { cells: 1, differences: Vec::new() }
+        );
     }
 
     #[test]
@@ -154,6 +207,6 @@ mod tests {
         assert_eq!(differences(Rule::AtLeast, &recounted, &stored(0, &[("a", 1)]), 10), 2);
         assert_eq!(differences(Rule::AtMost, &recounted, &stored(0, &[("a", 1)]), 10), 0);
         assert_eq!(differences(Rule::AtMost, &recounted, &stored(0, &[("a", 3)]), 10), 2);
-        assert_eq!(judge(Rule::None, &recounted, &stored(0, &[]), true, 10), Judged::default());
+        assert_eq!(judge(Kind::Count, Rule::None, &recounted, &stored(0, &[]), true, 10), Judged::default());
     }
 }

@@ -2,6 +2,7 @@
 
 mod compare;
 mod json;
+mod measure;
 mod recount;
 mod rules;
 mod run;

@@ -1,3 +1,4 @@
+use super::measure::{Measure, Measured, Tally};
 use super::rules::{Path, Told};
 use crate::counter::Spec;
 use std::collections::{BTreeMap, HashMap};
@@ -25,6 +26,10 @@ pub(super) type Bucket = (usize, usize, i64);
 pub(super) struct Cells {
     pub(super) total: u64,
     pub(super) keys: HashMap<String, u64>,
+    /// What its events amount to.
+    pub(super) tally: Tally,
+    /// The same of each key.
+    pub(super) tallies: HashMap<String, Tally>,
 }
 
 /// How the records of a partition came out.
@@ -42,6 +47,7 @@ pub(super) struct Outcomes {
 struct Plan {
     name: String,
     types: Vec<String>,
+    measure: Measure,
     by: Vec<Path>,
     /// Size and retention, in seconds.
     windows: Vec<(i64, i64)>,
@@ -117,6 +123,7 @@ impl Recount {
             if !plan.types.is_empty() && !plan.types.contains(&told.event_type) {
                 continue;
             }
+            let Some(measured) = plan.measure.of(&told) else { continue };
             wanted = true;
             let mut key = None;
             for (place, (size, keep)) in plan.windows.iter().enumerate() {
@@ -128,14 +135,8 @@ impl Recount {
                 counted = true;
                 if self.scope.wants(&plan.name, start, past_s) {
                     let cells = self.buckets.entry((index, place, start)).or_default();
-                    cells.total += 1;
-                    if !plan.by.is_empty() {
-                        let key: &mut String = key.get_or_insert_with(|| told.key(&plan.by));
-                        match cells.keys.get_mut(key) {
-                            Some(count) => *count += 1,
-                            None => drop(cells.keys.insert(key.clone(), 1)),
-                        }
-                    }
+                    let key = (!plan.by.is_empty()).then(|| &*key.get_or_insert_with(|| told.key(&plan.by)));
+                    cells.add(key, measured);
                 }
             }
         }
@@ -144,6 +145,21 @@ impl Recount {
             (true, false) => &mut outcomes.expired,
             (false, false) => &mut outcomes.filtered,
         } += 1;
+    }
+}
+
+impl Cells {
+    fn add(&mut self, key: Option<&String>, measured: Measured) {
+        self.total += 1;
+        self.tally.add(measured);
+        let Some(key) = key else { return };
+        match self.keys.get_mut(key) {
+            Some(count) => *count += 1,
+            None => drop(self.keys.insert(key.clone(), 1)),
+        }
+        if measured != Measured::Nothing {
+            self.tallies.entry(key.clone()).or_default().add(measured);
+        }
     }
 }
 
@@ -162,6 +178,7 @@ impl Plan {
         Plan {
             name: spec.name.clone(),
             types: spec.event.clone(),
+            measure: Measure::of_spec(spec),
             by: spec.by.iter().map(|path| Path::of(path)).collect(),
             windows: spec.windows.iter().map(|w| (seconds(&w.size).max(1), seconds(&w.keep))).collect(),
         }

@@ -85,7 +85,7 @@ impl<'a> Told<'a> {
         key
     }
 
-    fn value(&self, path: &Path) -> String {
+    pub(super) fn value(&self, path: &Path) -> String {
         let (object, names) = match path {
             Path::EventType => return self.event_type.clone(),
             Path::UserId => return self.user_id.clone().unwrap_or_default(),

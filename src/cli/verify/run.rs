@@ -205,6 +205,7 @@ impl Verifier {
         let spec = &self.specs[*index];
         let question = Read {
             counter: spec.name.clone(),
+            kind: spec.kind,
             window: spec.windows[*place].size.clone(),
             starts: buckets.iter().map(|(_, _, start)| *start).collect(),
             keys: if spec.by.is_empty() { Keys::None } else { Keys::All },
@@ -214,7 +215,7 @@ impl Verifier {
 
     fn judge(&self, (index, _, start): Bucket, recounted: &Cells, stored: &StoredBucket) -> Judged {
         let spec = &self.specs[index];
-        judge(self.rule(index, start), recounted, stored, !spec.by.is_empty(), spec.max_keys)
+        judge(spec.kind, self.rule(index, start), recounted, stored, !spec.by.is_empty(), spec.max_keys)
     }
 
     fn rule(&self, index: usize, start: i64) -> Rule {

@@ -195,7 +195,7 @@ fn add(counts: &mut BTreeMap<Cell, u64>, segment: &Segment) -> usize {
             *counts.entry((slot.counter, slot.window, slot.start, key)).or_default() += n;
         };
         count(String::new(), bucket.total);
-        bucket.keys.into_iter().for_each(|(key, n)| count(key.to_owned(), n));
+        bucket.keys.into_iter().for_each(|keyed| count(keyed.key.to_owned(), keyed.count));
     }
     segment.deltas.cells()
 }

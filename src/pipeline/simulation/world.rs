@@ -25,6 +25,7 @@ static COUNTERS: LazyLock<Arc<Counters>> = LazyLock::new(|| {
         by: vec![by.into()],
         windows: windows.iter().map(|(size, keep)| WindowSpec { size: (*size).into(), keep: (*keep).into() }).collect(),
         max_keys: 1_000,
+        ..Spec::default()
     };
     let each = spec("each", &["view", "click"], "payload.n", &[("10s", "60s"), ("60s", "100s")]);
     let kinds = spec("kinds", &["view"], "payload.k", &[("10s", "20s")]);

@@ -4,7 +4,9 @@ use super::Answer;
 use std::fmt::Write;
 
 /// The columns, in their order.
-const HEADER: &str = "window,start,end,final,partial,total,other,key,count\r\n";
+const HEADER: &str = "window,start,end,final,partial,total,other,key,count";
+/// Two more where counters tell more than how many.
+const VALUES: &str = ",value,key_value";
 /// About what a line takes.
 const LINE_BYTES: usize = 80;
 
@@ -13,19 +15,25 @@ pub(super) fn csv(answer: &Answer<'_>) -> String {
     let lines: usize = answer.buckets.iter().map(|bucket| bucket.keys.len().max(1)).sum();
     let mut csv = String::with_capacity(HEADER.len() + lines * LINE_BYTES);
     csv.push_str(HEADER);
+    if answer.value.is_some() {
+        csv.push_str(VALUES);
+    }
+    csv.push_str("\r\n");
     for bucket in &answer.buckets {
         let (start, end, is_final, partial) = (bucket.start, bucket.end, bucket.is_final, bucket.partial);
         let (total, other) = (bucket.total, bucket.other);
         let begin = format!("{},{start},{end},{is_final},{partial},{total},{other},", answer.window);
+        let value = bucket.value.map(|value| format!(",{}", value.text())).unwrap_or_default();
         if bucket.keys.is_empty() {
-            csv.push_str(&begin);
-            csv.push_str(",\r\n");
+            let no_key = if bucket.value.is_some() { "," } else { "" };
+            // Writing to a text cannot fail.
+            let _ = write!(csv, "{begin},{value}{no_key}\r\n");
         }
         for key in &bucket.keys {
             csv.push_str(&begin);
             quote(&mut csv, &key.key);
-            // Writing to a text cannot fail.
-            let _ = write!(csv, ",{}\r\n", key.count);
+            let of_key = key.value.map(|value| format!(",{}", value.text())).unwrap_or_default();
+            let _ = write!(csv, ",{}{value}{of_key}\r\n", key.count);
         }
     }
     csv
@@ -40,21 +48,43 @@ fn quote(csv: &mut String, key: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Bucket, Key};
+    use super::super::{Bucket, Key, Value};
     use super::*;
+    use crate::counter::Amounts;
+
+    fn bucket(value: Option<Value>) -> Bucket {
+        let (is_final, partial, total, other, keys) = (true, false, 9, 1, vec![]);
+        Bucket { start: 10, end: 20, is_final, partial, total, other, value, keys }
+    }
+
+    fn answer(value: Option<Value>, buckets: Vec<Bucket>) -> Answer<'static> {
+        let (data_as_of, complete_until, settled) = (None, None, true);
+        Answer { counter: "c", window: "10s", data_as_of, complete_until, value, buckets, settled }
+    }
+
+    #[test]
+    fn a_value_has_a_column_of_its_own() {
+        let value = |sum| {
+            let amounts = Some(Amounts { sum, ..Amounts::of(0) });
+            Some(Value::Sum { amounts, events: 9, places: 2 })
+        };
+        let keyed = Bucket { keys: vec![Key { key: "a".into(), count: 2, value: value(-5) }], ..bucket(value(1_999)) };
+        let lines = csv(&answer(value(0), vec![keyed, bucket(value(100))]));
+        let begin = "10s,10,20,true,false,9,1,";
+        assert_eq!(lines, format!("{HEADER}{VALUES}\r\n{begin}\"a\",2,19.99,-0.05\r\n{begin},,1,\r\n"));
+    }
 
     #[test]
     fn whatever_a_key_holds_it_stays_in_its_field() {
-        let key = |key: &str, count| Key { key: key.into(), count };
-        let bucket = |keys| Bucket { start: 10, end: 20, is_final: true, partial: false, total: 9, other: 1, keys };
+        let key = |key: &str, count| Key { key: key.into(), count, value: None };
+        let bucket = |keys| Bucket { keys, ..bucket(None) };
         let keys = vec![key("/a", 3), key("a,\"b\"\r\n=1+1", 2), key("", 1)];
-        let (counter, window) = ("c", "10s");
         let buckets = vec![bucket(keys), bucket(vec![])];
-        let answer = Answer { counter, window, data_as_of: None, complete_until: None, buckets, settled: true };
+        let answer = answer(None, buckets);
         let begin = "10s,10,20,true,false,9,1,";
         assert_eq!(
             csv(&answer),
-            format!("{HEADER}{begin}\"/a\",3\r\n{begin}\"a,\"\"b\"\"\r\n=1+1\",2\r\n{begin}\"\",1\r\n{begin},\r\n")
+            format!("{HEADER}\r\n{begin}\"/a\",3\r\n{begin}\"a,\"\"b\"\"\r\n=1+1\",2\r\n{begin}\"\",1\r\n{begin},\r\n")
         );
     }
 }

@@ -35,7 +35,7 @@ impl Answer<'_> {
 
     /// A weak tag: it stands for all of an answer but how fresh it is, which changes every second.
     fn tag(&self, as_csv: bool) -> Option<HeaderValue> {
-        let tagged = (as_csv, self.counter, self.window, &self.buckets);
+        let tagged = (as_csv, self.counter, self.window, &self.value, &self.buckets);
         let [a, b] = SEEDS.map(|seeds| seeds.hash_one(tagged));
         HeaderValue::try_from(format!("W/\"{a:016x}{b:016x}\"")).ok()
     }

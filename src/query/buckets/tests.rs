@@ -9,7 +9,14 @@ const START: i64 = 1_760_000_000;
 
 fn counters() -> Counters {
     let window = |size: &str, keep: &str| WindowSpec { size: size.into(), keep: keep.into() };
-    let spec = |name: &str, windows| Spec { name: name.into(), event: vec![], by: vec![], windows, max_keys: 10 };
+    let spec = |name: &str, windows| Spec {
+        name: name.into(),
+        event: vec![],
+        by: vec![],
+        windows,
+        max_keys: 10,
+        ..Spec::default()
+    };
     let plain = spec("plain", vec![window("1m", "1h"), window("10s", "10m")]);
     let long = spec("long", vec![window("1s", "10y"), window("1m", "10y"), window("1h", "10y")]);
     Counters::new(default_specs().into_iter().chain([plain, long]).collect()).unwrap()
@@ -128,7 +135,7 @@ async fn a_question_that_reads_too_much_is_told_what_to_ask_instead() {
     assert!(refused("long", "from=-9y&window=1s&to=99999999999").await.contains("1000000"));
     let fake = Fake::default();
     let keys: Vec<(String, u64)> = (0..1_001).map(|n| (n.to_string(), 1)).collect();
-    let bucket = StoredBucket { total: 1_001, other: 0, keys };
+    let bucket = StoredBucket { total: 1_001, keys, ..StoredBucket::default() };
     for n in 0..360 {
         let place = ("page_views".to_owned(), "10s".to_owned(), START - n * 10);
         fake.buckets.lock().unwrap().insert(place, bucket.clone());

@@ -1,5 +1,6 @@
-use crate::counter::Counter;
-use crate::query::buckets::{Bucket, highest};
+use crate::counter::{Counter, Kind};
+use crate::query::buckets::{Bucket, Key, highest};
+use crate::query::value::Value;
 use crate::store::{CounterStore, Keys, Read, StoreError};
 use crate::window::Window;
 use serde::Serialize;
@@ -9,13 +10,16 @@ use std::collections::HashMap;
 const TOP: usize = 50;
 /// Keys of both windows together; with more it would be too much to read each second.
 const MOST_KEYS: u64 = 200_000;
+const MOST_DISTINCT_KEYS: u64 = 4_000;
 
 /// The keys with the highest counts of one window.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 pub(super) struct TopKeys {
     start: i64,
     total: u64,
     other: u64,
+    #[serde(flatten)]
+    value: Option<Value>,
     /// How many keys the window has.
     distinct: usize,
     /// Whether the window before was counted from its begin, so that the two can be compared.
@@ -23,12 +27,15 @@ pub(super) struct TopKeys {
     keys: Vec<TopKey>,
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 struct TopKey {
-    key: String,
-    count: u64,
+    #[serde(flatten)]
+    now: Key,
     /// Its count in the window before.
     previous: u64,
+    /// Its value then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_value: Option<f64>,
 }
 
 /// Reads the keys of `buckets[at]` and of the window before. `None` when there are too many.
@@ -42,21 +49,30 @@ pub(super) async fn read(
     let before = at.checked_sub(1);
     let starts: Vec<i64> = before.into_iter().chain([at]).map(|at| buckets[at].start).collect();
     let most = 2 * counter.spec().max_keys.saturating_mul(u64::from(store.shards()));
-    if most > MOST_KEYS && store.key_count(counter.name(), window.label(), &starts).await? > MOST_KEYS {
+    let limit = if counter.kind() == Kind::Distinct { MOST_DISTINCT_KEYS } else { MOST_KEYS };
+    if most > limit && store.key_count(counter.name(), window.label(), &starts).await? > limit {
         return Ok(None);
     }
     let (name, label) = (counter.name().to_owned(), window.label().to_owned());
-    let mut read = store.read(&Read { counter: name, window: label, starts, keys: Keys::All }).await?;
+    let read = Read { counter: name, kind: counter.kind(), window: label, starts, keys: Keys::All };
+    let mut read = store.read(&read).await?;
     let Some(now) = read.pop() else { return Ok(None) };
-    let previous: HashMap<String, u64> = read.pop().map(|bucket| bucket.keys.into_iter().collect()).unwrap_or_default();
-    let (distinct, keys) = (now.keys.len(), highest(now.keys, TOP));
-    let of_before = |key: &String| previous.get(key).copied().unwrap_or(0);
+    let previous = read.pop().map(|bucket| Key::all(counter, bucket)).unwrap_or_default();
+    let mut previous: HashMap<String, Key> = previous.into_iter().map(|key| (key.key.clone(), key)).collect();
+    let (total, other, distinct) = (now.total, now.other, now.keys.len());
+    let value = Value::of(counter, now.value, total);
+    let top = highest(Key::all(counter, now), TOP).into_iter().map(|now| {
+        let before = previous.remove(&now.key);
+        let previous_value = now.value.map(|_| before.as_ref().and_then(|key| key.value).map_or(0.0, |v| v.as_f64()));
+        TopKey { previous: before.map_or(0, |key| key.count), previous_value, now }
+    });
     Ok(Some(TopKeys {
         start: buckets[at].start,
-        total: now.total,
-        other: now.other,
+        total,
+        other,
+        value,
         distinct,
         comparable: before.is_some_and(|before| !buckets[before].partial),
-        keys: keys.into_iter().map(|(key, count)| TopKey { previous: of_before(&key), key, count }).collect(),
+        keys: top.collect(),
     }))
 }

@@ -1,6 +1,6 @@
 // A bar for each window, by uPlot.
 
-import { day, minute, short } from "/assets/format.js";
+import { amount, day, minute, short } from "/assets/format.js";
 
 const { uPlot } = globalThis;
 const KINDS = ["final", "open", "partial", "selected", "selectedOpen"];
@@ -63,12 +63,12 @@ export class Chart {
   columns() {
     const { buckets, selected } = this.data;
     const kind = (b) => (b.start === selected ? (b.final ? "selected" : "selectedOpen") : b.partial ? "partial" : b.final ? "final" : "open");
-    return [buckets.map((b) => b.start), ...KINDS.map((k) => buckets.map((b) => (kind(b) === k && b.total > 0 ? b.total : null)))];
+    return [buckets.map((b) => b.start), ...KINDS.map((k) => buckets.map((b) => (kind(b) === k && b.total > 0 ? amount(b) : null)))];
   }
 
   scale() {
     const { from, to, buckets } = this.data;
-    const most = buckets.reduce((max, b) => Math.max(max, b.total), 0);
+    const most = buckets.reduce((max, b) => Math.max(max, amount(b)), 0);
     this.plot.batch(() => {
       this.plot.setScale("x", { min: from, max: to });
       this.plot.setScale("y", { min: 0, max: Math.max(4, most * 1.06) });

@@ -34,6 +34,23 @@ export function span(start, end) {
   return `${format.format(start * 1000)} – ${format.format(end * 1000)}`;
 }
 
+// What a bucket or a key amounts to: counters that only count have no value but how many.
+export const amount = (it) => it.value ?? it.total ?? it.count;
+const exact = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
+export const figure = (n) => exact.format(n);
+
+// The same in words, for a counter of that kind.
+export function told(n, kind) {
+  if (kind === "sum") return `${figure(n)} in all`;
+  return kind === "distinct" ? `about ${figure(n)} different` : events(n);
+}
+
+// What a window's number is called.
+export function measured({ kind, of }) {
+  if (kind === "sum") return `sum of ${of}`;
+  return kind === "distinct" ? `different ${of}` : "events";
+}
+
 export const events = (n) => `${count.format(n)} ${n === 1 ? "event" : "events"}`;
 
 export function rate(perSecond) {

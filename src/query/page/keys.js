@@ -1,7 +1,7 @@
 // The top keys of one window, each with its change against the window before.
 
 import { $, cell, fill, node, row, say } from "/assets/dom.js";
-import { count, events, keyText, span } from "/assets/format.js";
+import { amount, count, events, figure, keyText, span } from "/assets/format.js";
 import { Poll } from "/assets/poll.js";
 import { newest as newestOf } from "/assets/series.js";
 
@@ -45,15 +45,18 @@ export class Keys {
     const { found } = this;
     say("keys-title", found ? `Top keys, ${span(found.start, found.start + size)}` : "Top keys");
     say("keys-by", counter.by.join(" · ") || "Key");
+    say("keys-n", counter.kind === "count" ? "Events" : "Value");
     const named = (found?.keys ?? []).map((k) => ({ ...k, text: keyText(k.key, counter.by) }));
     const wanted = filter.toLowerCase();
     const matching = wanted ? named.filter((k) => k.text.toLowerCase().includes(wanted)) : named;
     const shown = matching.slice(0, wanted ? FOUND : TOP);
-    const lines = shown.map((k) => line(k.text, k.count, found, k));
-    if (found && !wanted && shown.length) {
-      const rest = found.total - found.other - shown.reduce((sum, k) => sum + k.count, 0);
-      if (rest > 0) lines.push(line(`all other keys (${count.format(Math.max(0, found.distinct - shown.length))})`, rest, found));
-      if (found.other) lines.push(line("keys beyond max_keys", found.other, found));
+    const lines = shown.map((k) => line(k.text, amount(k), found, k));
+    // Who is under two keys is in both: nothing is left to be told.
+    if (found && !wanted && shown.length && counter.kind !== "distinct") {
+      const beyond = counter.kind === "count" ? found.other : 0;
+      const rest = amount(found) - beyond - shown.reduce((sum, k) => sum + amount(k), 0);
+      if (rest > 0 && (counter.kind === "count" || found.distinct > shown.length || found.other)) lines.push(line(`all other keys (${count.format(Math.max(0, found.distinct - shown.length))})`, rest, found));
+      if (beyond) lines.push(line("keys beyond max_keys", beyond, found));
     }
     fill($("keys"), lines);
     say("keys-note", this.note(counter, filter, matching.length, named.length));
@@ -82,7 +85,7 @@ function keysOf({ buckets }, start, size, top) {
   const bucket = buckets.find((b) => b.start === start);
   if (!bucket) return null;
   const before = buckets.find((b) => b.start === start - size);
-  const counts = new Map(before?.keys.map((k) => [k.key, k.count]));
+  const counts = new Map(before?.keys.map((k) => [k.key, amount(k)]));
   // With more keys before than were asked for, a key that is not among them may have been there all the same.
   const all = (before?.keys.length ?? 0) < top;
   const keys = bucket.keys.map((k) => ({ ...k, previous: counts.get(k.key) ?? (all ? 0 : null) }));
@@ -90,24 +93,25 @@ function keysOf({ buckets }, start, size, top) {
 }
 
 function line(name, n, found, key = null) {
-  const share = found.total > 0 ? n / found.total : 0;
+  const share = amount(found) > 0 ? Math.max(0, n / amount(found)) : 0;
   const first = cell(name, "key");
   if (key) first.style.setProperty("--share", share.toFixed(4));
-  const made = row(first, cell(count.format(n), "n"), cell(`${(share * 100).toFixed(1)} %`, "n share"), change(key, found));
+  const made = row(first, cell(figure(n), "n"), cell(`${(share * 100).toFixed(1)} %`, "n share"), change(key, found));
   if (!key) made.className = "rest";
   return made;
 }
 
 function change(key, found) {
-  if (!key || !found.comparable || key.previous === null) return cell("", "n");
-  const by = key.count - key.previous;
+  const previous = key?.previous_value ?? key?.previous ?? null;
+  if (!key || !found.comparable || previous === null) return cell("", "n");
+  const by = amount(key) - previous;
   const [kind, sign, words] = by > 0 ? ["up", "▲", "up"] : by < 0 ? ["down", "▼", "down"] : ["same", "", "unchanged"];
   const made = cell("", `n change ${kind}`);
   if (by === 0) return made.append(node("span", "", "="), node("span", "visually-hidden", words)), made;
-  const percent = key.previous === 0 ? "new" : `${count.format(Math.round((Math.abs(by) / key.previous) * 100))} %`;
+  const percent = previous === 0 ? "new" : `${count.format(Math.round(Math.abs(by / previous) * 100))} %`;
   const arrow = node("span", "", `${sign} `);
   arrow.setAttribute("aria-hidden", "true");
   made.append(arrow, node("span", "visually-hidden", `${words} `), percent);
-  made.title = `${count.format(key.previous)} in the window before`;
+  made.title = `${figure(previous)} in the window before`;
   return made;
 }

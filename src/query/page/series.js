@@ -2,7 +2,7 @@
 
 import { Chart } from "/assets/chart.js";
 import { $, cell, fill, row, say } from "/assets/dom.js";
-import { count, events, now, span } from "/assets/format.js";
+import { amount, count, figure, measured, now, span, told } from "/assets/format.js";
 import { Poll } from "/assets/poll.js";
 
 const EVERY_MS = 30000;
@@ -32,10 +32,14 @@ export class Series {
     const buckets = [...this.known.values()].filter((b) => b.start >= from && b.start < to).sort((a, b) => a.start - b.start);
     const selected = at ?? view.keys?.start ?? newest(buckets)?.start ?? null;
     this.shown = { buckets, selected, size };
-    say("chart-title", `${counter.name}, events per ${window}`);
+    this.kind = counter.kind;
+    say("chart-title", `${counter.name}, ${measured(counter)} per ${window}`);
+    say("windows-by", counter.kind === "count" ? "Events" : "Value");
     this.chart.show({ buckets, from, to, selected });
-    const sum = buckets.reduce((all, b) => all + b.total, 0);
-    say("chart-sum", `${events(sum)} in ${count.format(buckets.length)} windows`);
+    const sum = buckets.reduce((all, b) => all + amount(b), 0);
+    // Who is in two windows would be told twice.
+    const all = counter.kind === "distinct" ? measured(counter) : told(sum, counter.kind);
+    say("chart-sum", `${all} in ${count.format(buckets.length)} windows`);
     say("chart-note", this.poll.error === null ? "" : `The windows before cannot be read: ${this.poll.error}. It is tried again.`);
     $("follow").hidden = at === null;
     this.readout();
@@ -61,22 +65,22 @@ export class Series {
   readout() {
     if (!this.shown) return;
     const { buckets, selected, size } = this.shown;
-    const told = (at) => {
+    const words = (at) => {
       const bucket = buckets.find((b) => b.start === at);
-      return bucket && `${span(bucket.start, bucket.start + size)}: ${events(bucket.total)}, ${kind(bucket)}`;
+      return bucket && `${span(bucket.start, bucket.start + size)}: ${told(amount(bucket), this.kind)}, ${state(bucket)}`;
     };
-    say("readout", told(this.hovered ?? selected) ?? (buckets.length ? "\u00a0" : "No window of this range is kept."));
-    this.chart.describe(told(selected) ?? "no window");
+    say("readout", words(this.hovered ?? selected) ?? (buckets.length ? "\u00a0" : "No window of this range is kept."));
+    this.chart.describe(words(selected) ?? "no window");
   }
 
   table() {
     if (!this.shown || !$("twin").open) return;
     const { buckets, size } = this.shown;
-    fill($("windows"), buckets.toReversed().map((b) => row(cell(span(b.start, b.start + size)), cell(count.format(b.total), "n"), cell(kind(b)))));
+    fill($("windows"), buckets.toReversed().map((b) => row(cell(span(b.start, b.start + size)), cell(figure(amount(b)), "n"), cell(state(b)))));
   }
 }
 
-const kind = (bucket) => [bucket.final ? "final" : "not final yet", bucket.partial ? "counted in part" : ""].filter(Boolean).join(", ");
+const state = (bucket) => [bucket.final ? "final" : "not final yet", bucket.partial ? "counted in part" : ""].filter(Boolean).join(", ");
 
 // The newest window that is final and holds something; before there is one, the newest that holds something.
 export function newest(buckets) {

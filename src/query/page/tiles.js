@@ -1,4 +1,4 @@
-// The four figures at the top: how much, how fresh, how complete, how far behind.
+// The figures at the top: who is there, how much, how fresh, how complete, how far behind.
 
 import { $, say } from "/assets/dom.js";
 import { age, count, moment, now, rate } from "/assets/format.js";
@@ -21,7 +21,14 @@ function lagNote({ seconds, records, unknown }) {
   return unknown === 0 ? known : `${known}; unknown for ${unknown} ${unknown === 1 ? "partition" : "partitions"}`;
 }
 
+// Only where a distinct counter can tell.
+function showActive(active) {
+  $("active-tile").hidden = !active;
+  if (active) tile("active", count.format(active.value), `different ${active.of} in ${active.within / 60} minutes`);
+}
+
 export function showTiles(status, rates) {
+  showActive(status.active);
   tile("rate", rate(rates.out), `${count.format(total(status, "consumed"))} in all`);
   showMoment("as-of", status.data_as_of, "nothing is counted yet", status.stale_after);
   showMoment("complete", status.complete_until, "not known for every partition yet", Infinity);

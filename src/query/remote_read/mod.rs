@@ -30,11 +30,15 @@ use std::fmt::Display;
 use std::time::Duration;
 
 /// Names of the series that are answered.
-pub const SERIES: &[&str] = &[COUNT, TOTAL];
+pub const SERIES: &[&str] = &[COUNT, TOTAL, VALUE, TOTAL_VALUE];
 /// Counts by key.
 const COUNT: &str = "streamgauge_window_count";
 /// All of a window, `other` included.
 const TOTAL: &str = "streamgauge_window_total";
+/// What the events of a `sum` or a `distinct` amount to, by key.
+const VALUE: &str = "streamgauge_window_value";
+/// The same of all of a window.
+const TOTAL_VALUE: &str = "streamgauge_window_total_value";
 
 /// A request is a few matchers: this leaves room for long expressions, and costs nothing when many clients send it.
 const MOST_BODY_BYTES: u64 = 64 * 1024;

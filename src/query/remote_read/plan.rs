@@ -1,15 +1,16 @@
 use super::matchers::{Matchers, NAME};
 use super::messages::{Query, QueryResult, ReadRequest, ReadResponse};
 use super::series::{Answer, Bucket, Labels};
-use super::{COUNT, MOST_MATCHERS, MOST_QUERIES, MOST_REGEXES, PATIENCE, Refused, TOTAL};
-use crate::counter::{Counter, Counters};
+use super::{COUNT, MOST_MATCHERS, MOST_QUERIES, MOST_REGEXES, PATIENCE, Refused, TOTAL, TOTAL_VALUE, VALUE};
+use crate::counter::{Counter, Counters, Kind};
 use crate::query::QueryError;
 use crate::query::buckets::MOST_CELLS;
 use crate::query::budget::Priced;
 use crate::query::counters::since;
 use crate::query::partitions::Partitions;
 use crate::query::starts::Starts;
-use crate::store::{CounterStore, Keys, Read, StoredCounter};
+use crate::query::value::Value;
+use crate::store::{CounterStore, Keys, Read, StoredBucket, StoredCounter};
 use crate::window::Window;
 
 /// The labels that a series may have.
@@ -126,9 +127,11 @@ fn select<'a>(counters: &'a Counters, query: &Query, matchers: &Matchers, now_ms
     if !matchers.allow_absent(LABELS) {
         return selected;
     }
-    for name in [COUNT, TOTAL].into_iter().filter(|name| matchers.allow(NAME, name)) {
-        for counter in counters.iter().filter(|counter| matchers.allow("counter", counter.name())) {
-            let has_keys = name == COUNT && !counter.by().is_empty();
+    for name in [COUNT, TOTAL, VALUE, TOTAL_VALUE].into_iter().filter(|name| matchers.allow(NAME, name)) {
+        let of_value = [VALUE, TOTAL_VALUE].contains(&name);
+        let counters = counters.iter().filter(|counter| !of_value || counter.kind() != Kind::Count);
+        for counter in counters.filter(|counter| matchers.allow("counter", counter.name())) {
+            let has_keys = [COUNT, VALUE].contains(&name) && !counter.by().is_empty();
             if !has_keys && !matchers.allow("key", "") {
                 continue;
             }
@@ -165,6 +168,27 @@ fn affordable(cells: u64) -> Result<u64, QueryError> {
 }
 
 impl Selected<'_> {
+    /// What is read of the counter: where only events are wanted, nothing but them.
+    fn kind(&self) -> Kind {
+        if [VALUE, TOTAL_VALUE].contains(&self.name) { self.counter.kind() } else { Kind::Count }
+    }
+
+    fn total(&self, stored: &StoredBucket) -> f64 {
+        match self.kind() {
+            Kind::Count => stored.total as f64,
+            _ => Value::of(self.counter, stored.value, stored.total).map_or(0.0, |value| value.as_f64()),
+        }
+    }
+
+    fn samples(&self, stored: StoredBucket) -> Vec<(String, f64)> {
+        let StoredBucket { keys, values, .. } = stored;
+        let sample = |key: &str, count: u64| match self.kind() {
+            Kind::Count => count as f64,
+            _ => Value::of(self.counter, values.get(key).copied(), count).map_or(0.0, |value| value.as_f64()),
+        };
+        keys.into_iter().map(|(key, count)| (sample(&key, count), key)).map(|(n, key)| (key, n)).collect()
+    }
+
     async fn read(&self, known: &Known<'_>, matchers: &Matchers, answer: &mut Answer) -> Result<(), QueryError> {
         let (counter, window) = (self.counter.name(), self.window.label());
         let coverage = known.partitions.coverage(since(&known.counters, counter));
@@ -172,6 +196,7 @@ impl Selected<'_> {
         for starts in self.starts.list().chunks(CHUNK) {
             let read = Read {
                 counter: counter.to_owned(),
+                kind: self.kind(),
                 window: window.to_owned(),
                 starts: starts.to_vec(),
                 keys: self.keys.clone(),
@@ -180,8 +205,8 @@ impl Selected<'_> {
                 let end = self.window.end_of(*start);
                 let is_counted = stored.total > 0 || (coverage.is_final(end) && !coverage.is_partial(*start, end));
                 if is_counted {
-                    let bucket = Bucket { time_ms: end * 1_000 - 1, total: stored.total };
-                    let keys = (self.keys != Keys::None).then_some(stored.keys);
+                    let bucket = Bucket { time_ms: end * 1_000 - 1, total: self.total(&stored) };
+                    let keys = (self.keys != Keys::None).then(|| self.samples(stored));
                     series.add(bucket, keys, matchers).await?;
                 }
             }

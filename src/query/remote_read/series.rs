@@ -31,7 +31,7 @@ pub(super) struct Labels<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bucket {
     pub(super) time_ms: i64,
-    pub(super) total: u64,
+    pub(super) total: f64,
 }
 
 /// The series of one counter's window, bucket by bucket in the order of time.
@@ -92,7 +92,7 @@ impl Growing<'_> {
     pub(super) async fn add(
         &mut self,
         bucket: Bucket,
-        keys: Option<Vec<(String, u64)>>,
+        keys: Option<Vec<(String, f64)>>,
         matchers: &Matchers,
     ) -> Result<(), QueryError> {
         let at = self.times.len();
@@ -156,8 +156,8 @@ impl Labels<'_> {
     }
 }
 
-fn sample(timestamp: i64, count: u64) -> Sample {
-    Sample { value: count as f64, timestamp }
+fn sample(timestamp: i64, value: f64) -> Sample {
+    Sample { value, timestamp }
 }
 
 fn stale(timestamp: i64) -> Sample {

@@ -15,7 +15,7 @@ fn counters() -> Counters {
     let windows = || vec![window("10s", "10m"), window("1m", "10y")];
     let spec = |name: &str, by: &[&str]| {
         let by = by.iter().map(|by| (*by).to_owned()).collect();
-        Spec { name: name.into(), event: vec![], by, windows: windows(), max_keys: 10 }
+        Spec { name: name.into(), event: vec![], by, windows: windows(), max_keys: 10, ..Spec::default() }
     };
     Counters::new(vec![spec("views", &["payload.path"]), spec("plain", &[])]).unwrap()
 }

@@ -1,4 +1,5 @@
-use crate::counter::Gap;
+use super::values::{self, Spot};
+use crate::counter::{Gap, Keyed};
 use crate::store::merged::Addition;
 use crate::store::{Flush, Flushed, PartitionFlush};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -37,17 +38,19 @@ fn add(connection: &Connection, addition: &Addition<'_>) -> rusqlite::Result<()>
     let mut update = connection
         .prepare_cached("UPDATE store_key SET count = count + ?4 WHERE series = ?1 AND start = ?2 AND key = ?3")?;
     let mut insert = connection.prepare_cached("INSERT INTO store_key VALUES (?1, ?2, ?3, ?4)")?;
-    for (key, n) in &addition.keys {
-        if update.execute(params![series, addition.start, key, n])? == 1 {
-            continue;
+    let start = addition.start;
+    values::add(connection, Spot { series, start, key: None }, addition.measure)?;
+    for Keyed { key, count, measure } in &addition.keys {
+        if update.execute(params![series, start, key, count])? == 0 {
+            if room == 0 {
+                other += count;
+                continue;
+            }
+            insert.execute(params![series, start, key, count])?;
+            room -= 1;
+            fresh += 1;
         }
-        if room == 0 {
-            other += n;
-            continue;
-        }
-        insert.execute(params![series, addition.start, key, n])?;
-        room -= 1;
-        fresh += 1;
+        values::add(connection, Spot { series, start, key: Some(key) }, *measure)?;
     }
     let mut sum = connection.prepare_cached(
         "INSERT INTO store_sum (series, start, total, other, keys) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -156,6 +159,14 @@ pub(super) fn expire(connection: &Connection, now_ms: i64) -> rusqlite::Result<b
         "DELETE FROM store_key WHERE (series, start, key) IN
            (SELECT series, start, key FROM store_key WHERE series = ?1 AND start <= ?2 LIMIT ?3)",
     )?;
+    let mut amounts = connection.prepare_cached(
+        "DELETE FROM store_amount WHERE (series, start, keyed, key) IN
+           (SELECT series, start, keyed, key FROM store_amount WHERE series = ?1 AND start <= ?2 LIMIT ?3)",
+    )?;
+    let mut distinct = connection.prepare_cached(
+        "DELETE FROM store_distinct WHERE (series, start, keyed, key) IN
+           (SELECT series, start, keyed, key FROM store_distinct WHERE series = ?1 AND start <= ?2 LIMIT ?3)",
+    )?;
     let mut sums = connection.prepare_cached(
         "DELETE FROM store_sum WHERE (series, start) IN
            (SELECT series, start FROM store_sum WHERE series = ?1 AND start <= ?2 LIMIT ?3)",
@@ -164,7 +175,7 @@ pub(super) fn expire(connection: &Connection, now_ms: i64) -> rusqlite::Result<b
     for (series, lasts) in all {
         let last = now_ms.div_euclid(1_000).saturating_sub(lasts);
         // Sums go after their keys: they say how many keys there are.
-        for delete in [&mut keys, &mut sums] {
+        for delete in [&mut keys, &mut amounts, &mut distinct, &mut sums] {
             left -= i64::try_from(delete.execute(params![series, last, left])?).unwrap_or(left);
             if left <= 0 {
                 return Ok(false);

@@ -67,3 +67,27 @@ CREATE TABLE IF NOT EXISTS store_key (
   count INTEGER NOT NULL,
   PRIMARY KEY (series, start, key)
 ) STRICT, WITHOUT ROWID;
+
+-- What a sum counter's bucket (keyed = 0, key = '') or a key of it (keyed = 1) adds up to, scaled by the counter's factor:
+-- value + value_high * 10^15.
+CREATE TABLE IF NOT EXISTS store_amount (
+  series INTEGER NOT NULL,
+  start INTEGER NOT NULL,
+  keyed INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  value INTEGER NOT NULL,
+  value_high INTEGER NOT NULL,
+  min INTEGER NOT NULL,
+  max INTEGER NOT NULL,
+  PRIMARY KEY (series, start, keyed, key)
+) STRICT, WITHOUT ROWID;
+
+-- What a distinct counter's bucket or a key of it tells apart: a HyperLogLog as Redis keeps it.
+CREATE TABLE IF NOT EXISTS store_distinct (
+  series INTEGER NOT NULL,
+  start INTEGER NOT NULL,
+  keyed INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  registers BLOB NOT NULL,
+  PRIMARY KEY (series, start, keyed, key)
+) STRICT;

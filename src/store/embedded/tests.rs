@@ -1,4 +1,4 @@
-use crate::counter::Slot;
+use crate::counter::{Kind, Slot};
 use crate::store::conformance::{NOW_S, TOPIC, flush, layout, part, segment, specs};
 use crate::store::testing::{Bench, EmbeddedBench};
 use crate::store::{CounterStore, EmbeddedStore, Flushed, Keys, Read, StoreError};
@@ -39,7 +39,8 @@ async fn another_reader_sees_what_is_committed_and_cannot_write() {
     store.flush(&first).await.unwrap();
     reader.ready().await.unwrap();
     assert_eq!(reader.counters().await.unwrap().len(), 2);
-    let read = Read { counter: "views".into(), window: "10s".into(), starts: vec![NOW_S], keys: Keys::All };
+    let read =
+        Read { counter: "views".into(), kind: Kind::Count, window: "10s".into(), starts: vec![NOW_S], keys: Keys::All };
     assert_eq!(reader.read(&read).await.unwrap()[0].keys, [("/a".to_owned(), 4)]);
     let stored = reader.partitions(TOPIC, &[0]).await.unwrap().remove(0).unwrap();
     assert_eq!(stored.next_offset, Some(4));

@@ -1,12 +1,15 @@
 -- Adds what some partitions of one shard counted, and moves their offsets; or writes nothing at all.
 --
--- KEYS: the hash of each partition; then for each bucket its sum and, if it has keys, its keys.
+-- KEYS: the hash of each partition; then for each bucket its sum and, if it has keys, its keys; if it sums up and has
+--   keys, their amounts; if it tells apart, its set, and the set of each key.
 -- ARGV: the time in ms, the number of partitions, the number of buckets;
 --   for each partition: the next_offset that must be stored ('' = none), whether it counted ('1' or '0'), from, to,
 --     watermark ('' = none), fingerprint ('' = none), behind a gap the start_offset and between which times records are
 --     missing ('', '', '' = no gap), high_watermark ('' = unknown), partitions, state, reason, missing, and the ledger
 --     in the order of LEDGER;
---   for each bucket: total, when it expires, max_keys, how many keys; then key and count of each.
+--   for each bucket: total, when it expires, max_keys, how many keys, what it measures (a kind), and the measure; then
+--     of each key itself, its count and its measure.
+--   A measure is nothing for 'count'; high, low, min and max for 'sum'; how many members and these for 'distinct'.
 -- Answers {'applied'}, or {'conflict', the stored next_offset of each partition ('' = none)}.
 --
 -- A script is not rolled back: everything is read and checked before the first write. Offsets and counts stay
@@ -21,11 +24,11 @@ local function wrong(key, what)
   problem = problem or redis.error_reply('CORRUPT ' .. key .. ': ' .. what)
 end
 
-local function called(key, ...)
-  local reply = redis.pcall(...)
+local function called(key, command, ...)
+  local reply = redis.pcall(command, ...)
   if type(reply) == 'table' and reply.err then
     if string.find(reply.err, 'WRONGTYPE', 1, true) then
-      wrong(key, 'is no hash')
+      wrong(key, command == 'GETRANGE' and 'is no set' or 'is no hash')
     end
     problem = problem or reply
     return nil
@@ -113,27 +116,102 @@ if conflict then return answer end
 
 local key_at = partitions -- the last of KEYS that was taken
 local expiries = {}
+
+-- Sums are in two parts, see `parts.rs`: those of both are exact in Lua too. `value_high` is there once it is needed.
+local BASE = 1e15
+local AMOUNTS = {'value', 'value_high', 'min', 'max'}
+
+local function amounts_of(key, present, high, low, min, max)
+  for i = 1, 4 do
+    if present[i] and not (#present[i] <= 19 and is_integer(present[i])) then
+      wrong(key, 'field ' .. AMOUNTS[i] .. ' is no number that can be added to')
+    end
+  end
+  if problem then return {} end
+  local l = tonumber(present[1] or '0') + tonumber(low)
+  local h = tonumber(present[2] or '0') + tonumber(high)
+  if l >= BASE then l, h = l - BASE, h + 1 elseif l <= -BASE then l, h = l + BASE, h - 1 end
+  if h > 0 and l < 0 then l, h = l + BASE, h - 1 elseif h < 0 and l > 0 then l, h = l - BASE, h + 1 end
+  local set = {string.format('%.0f', l)}
+  if h ~= 0 or present[2] then set[2] = string.format('%.0f', h) end
+  if not present[3] or less(min, present[3]) then set[3] = min end
+  if not present[4] or less(present[4], max) then set[4] = max end
+  return set
+end
+
+-- Takes a measure off ARGV.
+local function measure(kind)
+  if kind == 'count' then return nil end
+  if kind == 'sum' then
+    at = at + 4
+    return {ARGV[at - 3], ARGV[at - 2], ARGV[at - 1], ARGV[at]}
+  end
+  local members = {}
+  for i = 1, tonumber(ARGV[at + 1]) do
+    members[i] = ARGV[at + 1 + i]
+  end
+  at = at + 1 + #members
+  return members
+end
+
+local unions = {}
+-- A set is added to before anything else is written: should that fail, nothing has been counted.
+local function unite(key, members, expires)
+  local head = called(key, 'GETRANGE', key, 0, 3)
+  if head and head ~= '' and head ~= 'HYLL' then wrong(key, 'is no set') end
+  unions[#unions + 1] = {key, members}
+  expiries[#expiries + 1] = {key, expires}
+end
 for _ = 1, buckets do
   local sum_key, total, expires = KEYS[key_at + 1], ARGV[at + 1], ARGV[at + 2]
-  local max_keys, count = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
-  key_at, at = key_at + 1, at + 4
-  local sum = fields(sum_key, {'total', 'other'})
+  local max_keys, count, kind = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), ARGV[at + 5]
+  key_at, at = key_at + 1, at + 5
+  local of_all = measure(kind)
+  local sum = fields(sum_key, {'total', 'other', unpack(kind == 'sum' and AMOUNTS or {})})
   if not sum then return problem end
   check_count(sum_key, 'total', sum[1])
   check_count(sum_key, 'other', sum[2])
   add(sum_key, 'total', total)
   if not sum[2] then add(sum_key, 'other', '0') end -- a reader finds both fields
   expiries[#expiries + 1] = {sum_key, expires}
-  if count > 0 then
-    local keys_key, touched, added = KEYS[key_at + 1], {}, {}
-    for i = 1, count do
-      touched[i], added[i] = ARGV[at + 2 * i - 1], ARGV[at + 2 * i]
+  if kind == 'sum' then
+    local set = {}
+    for i, value in pairs(amounts_of(sum_key, {sum[3], sum[4], sum[5], sum[6]}, unpack(of_all))) do
+      set[#set + 1], set[#set + 2] = AMOUNTS[i], value
     end
-    key_at, at = key_at + 1, at + 2 * count
+    sets[#sets + 1] = {sum_key, set, #set}
+  end
+  local keys_key = KEYS[key_at + 1]
+  if count > 0 then key_at = key_at + 1 end
+  local amounts_key = KEYS[key_at + 1]
+  if kind == 'sum' and count > 0 then key_at = key_at + 1 end
+  if kind == 'distinct' then
+    key_at = key_at + 1
+    unite(KEYS[key_at], of_all, expires)
+  end
+  if count > 0 then
+    local touched, added, measures = {}, {}, {}
+    for i = 1, count do
+      touched[i], added[i] = ARGV[at + 1], ARGV[at + 2]
+      at = at + 2
+      measures[i] = measure(kind)
+    end
+    local sets_at = key_at
+    if kind == 'distinct' then key_at = key_at + count end
     local present = fields(keys_key, touched)
     local held = present and called(keys_key, 'HLEN', keys_key)
     if not held then return problem end
-    local set, size = {}, 0
+    local known = {}
+    if kind == 'sum' then
+      local names = {}
+      for i = 1, count do
+        for j, name in ipairs(AMOUNTS) do names[4 * i - 4 + j] = name .. ':' .. touched[i] end
+      end
+      known = fields(amounts_key, names)
+      if not known then return problem end
+      expiries[#expiries + 1] = {amounts_key, expires}
+    end
+    local set, size, amounts = {}, 0, {}
     for i = 1, count do
       local before, n = present[i], added[i]
       if before then
@@ -141,6 +219,14 @@ for _ = 1, buckets do
         if problem then return problem end
       elseif held < max_keys then
         held, before = held + 1, '0'
+      end
+      if before and kind == 'sum' then
+        local stored = {known[4 * i - 3], known[4 * i - 2], known[4 * i - 1], known[4 * i]}
+        for j, value in pairs(amounts_of(amounts_key, stored, unpack(measures[i]))) do
+          amounts[#amounts + 1], amounts[#amounts + 2] = AMOUNTS[j] .. ':' .. touched[i], value
+        end
+      elseif before and kind == 'distinct' then
+        unite(KEYS[sets_at + i], measures[i], expires)
       end
       if not before then
         add(sum_key, 'other', n)
@@ -152,11 +238,21 @@ for _ = 1, buckets do
       end
     end
     sets[#sets + 1] = {keys_key, set, size}
+    sets[#sets + 1] = {amounts_key, amounts, #amounts}
     expiries[#expiries + 1] = {keys_key, expires}
   end
 end
 if problem then return problem end
 
+for _, union in ipairs(unions) do
+  for first = 1, #union[2], CHUNK do
+    local members = {unpack(union[2], first, math.min(first + CHUNK - 1, #union[2]))}
+    local added = redis.pcall('PFADD', union[1], unpack(members))
+    if type(added) == 'table' and added.err then
+      return redis.error_reply('CORRUPT ' .. union[1] .. ': is no set that can be added to')
+    end
+  end
+end
 for i = 1, writes do
   redis.call('HINCRBY', keys[i], names[i], counts[i])
 end

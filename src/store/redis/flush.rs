@@ -1,6 +1,8 @@
 use super::RedisStore;
 use super::script::Call;
+use crate::counter::{Keyed, Measure};
 use crate::store::merged::{Addition, additions, cells, merged};
+use crate::store::parts::Parts;
 use crate::store::{Flush, Flushed, PartitionFlush, StoreError};
 
 impl RedisStore {
@@ -31,15 +33,34 @@ impl RedisStore {
     }
 
     fn add_bucket(&self, script: &mut Call<'_>, shard: u32, addition: &Addition<'_>) {
-        let Addition { counter, window, start, .. } = addition;
+        let Addition { counter, window, start, measure, keys, .. } = addition;
+        let distinct = |key| self.names.distinct(shard, counter, window, *start, key);
+        let kind = match measure {
+            Measure::Count => "count",
+            Measure::Amounts(_) => "sum",
+            Measure::Members(_) => "distinct",
+        };
         script.key(self.names.sum(shard, counter, window, *start));
-        script.arg(addition.total).arg(addition.expires_at()).arg(addition.max_keys).arg(addition.keys.len());
-        if addition.keys.is_empty() {
-            return;
+        script.arg(addition.total).arg(addition.expires_at()).arg(addition.max_keys).arg(keys.len()).arg(kind);
+        add_measure(script, *measure);
+        if !keys.is_empty() {
+            script.key(self.names.keys(shard, counter, window, *start));
         }
-        script.key(self.names.keys(shard, counter, window, *start));
-        for (key, n) in &addition.keys {
-            script.arg(key).arg(*n);
+        match measure {
+            Measure::Amounts(_) if !keys.is_empty() => {
+                script.key(self.names.amounts(shard, counter, window, *start));
+            }
+            Measure::Members(_) => {
+                script.key(distinct(None));
+                for keyed in keys {
+                    script.key(distinct(Some(keyed.key)));
+                }
+            }
+            Measure::Amounts(_) | Measure::Count => {}
+        }
+        for Keyed { key, count, measure } in keys {
+            script.arg(key).arg(*count);
+            add_measure(script, *measure);
         }
     }
 
@@ -53,6 +74,22 @@ impl RedisStore {
 
     pub(super) fn corrupt(&self, problem: String) -> StoreError {
         StoreError::Corrupt { place: self.place.what.clone(), problem }
+    }
+}
+
+fn add_measure(script: &mut Call<'_>, measure: Measure<'_>) {
+    match measure {
+        Measure::Count => {}
+        Measure::Amounts(amounts) => {
+            let Parts { high, low } = amounts.sum.into();
+            script.arg(high).arg(low).arg(amounts.min).arg(amounts.max);
+        }
+        Measure::Members(members) => {
+            script.arg(members.len());
+            for (_, name) in members.iter() {
+                script.arg(name);
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 mod cluster;
 mod handled;
+mod measured;
 mod notices;
 
 use crate::counter::{Counters, Slot};

@@ -1,5 +1,5 @@
 // A shop of one page, as many are made: paths change, nothing is loaded. What it says to streamgauge is in three places:
-// the tag in index.html, `data-streamgauge` on its buttons, and one call for searches.
+// the tag in index.html, `data-streamgauge` on its buttons, and calls for searches and purchases.
 
 // The tracker comes when it comes; until then, calls wait in a queue.
 window.streamgauge =
@@ -21,7 +21,8 @@ const TEXTS = {
 };
 const REMEMBERED = 6;
 
-let inCart = 0;
+/** The products that were added, until they are bought. */
+let cart = [];
 
 const find = (selector) => document.querySelector(selector);
 
@@ -73,8 +74,8 @@ function content({ pathname, searchParams }) {
     return grid(`Search: ${query}`, matching(query));
   }
   if (pathname === "/cart") {
-    const out = inCart ? element("a", { className: "main", href: "/checkout" }, "Check out") : "";
-    return [element("h1", {}, "Cart"), element("p", {}, inCart === 1 ? "One thing is in it." : `${inCart} things are in it.`), out];
+    const out = cart.length ? element("a", { className: "main", href: "/checkout" }, `Buy for ${sum()} €`) : "";
+    return [element("h1", {}, "Cart"), element("p", {}, cart.map(({ name }) => name).join(", ") || "It is empty."), out];
   }
   const text = TEXTS[pathname];
   return text ? [element("h1", {}, text[0]), element("p", {}, text[1])] : grid("Everything", PRODUCTS);
@@ -84,11 +85,19 @@ function matching(query) {
   return PRODUCTS.filter(({ name }) => name.toLowerCase().includes(query.toLowerCase()));
 }
 
+function sum() {
+  return cart.reduce((all, { price }) => all + price, 0);
+}
+
 function show() {
-  if (location.pathname === "/checkout") inCart = 0;
-  find("#count").textContent = inCart;
-  find("#main").replaceChildren(...content(new URL(location.href)));
   note("page_view", location.pathname);
+  if (location.pathname === "/checkout" && cart.length) {
+    window.streamgauge("purchase", { amount: sum(), path: "/checkout" });
+    note("purchase", `${sum()} €`);
+    cart = [];
+  }
+  find("#count").textContent = cart.length;
+  find("#main").replaceChildren(...content(new URL(location.href)));
 }
 
 function go(address) {
@@ -109,7 +118,10 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest("a[href]");
   const target = event.target.closest("[data-streamgauge]")?.dataset.streamgaugeTarget;
   if (target) note("click", target);
-  if (target === "add-to-cart") find("#count").textContent = inCart += 1;
+  if (target === "add-to-cart") {
+    cart.push(PRODUCTS.find(({ path }) => path === location.pathname));
+    find("#count").textContent = cart.length;
+  }
   if (link && link.origin === location.origin && event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey) {
     event.preventDefault();
     go(link.href);

@@ -27,7 +27,9 @@ async fn a_page_view_says_where_and_from_where_and_nothing_else() {
     assert!(came[0].content_type.starts_with("text/plain"), "{}", came[0].content_type);
     assert_eq!(stage.run("document.cookie").await, "");
     // From a page of its own it comes from nowhere.
-    stage.visit("/inner?utm=1&autm_x=2").await;
+    stage.run("setTimeout(() => location.assign('/inner?utm=1&autm_x=2')), 0").await;
+    stage.browser.until("location.pathname === '/inner' && document.referrer !== ''").await;
+    stage.loaded().await;
     stage.until_kept(0).await;
     let events = stage.sent_once(&[("page_view", 2)]).await;
     assert_eq!(payloads(&events, "page_view")[1], json!({"path": "/inner", "url": stage.url("/inner")}));

@@ -1,7 +1,7 @@
 //! The recount beside the code that counts: two writings of the same rules have to agree on whatever a topic holds.
 
 use super::*;
-use crate::counter::{Counters, Counting, Dedupe, Segment, Timing, WindowSpec, default_specs};
+use crate::counter::{Counters, Counting, Dedupe, Kind, Measure, Segment, Timing, WindowSpec, default_specs};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -17,17 +17,46 @@ fn specs() -> Vec<Spec> {
         by: by.iter().map(|by| (*by).to_owned()).collect(),
         windows: windows.clone(),
         max_keys: 10,
+        ..Spec::default()
     };
     specs.push(spec("plain", &[]));
     specs.push(spec("pair", &["user_id", r#"payload."x.y""#]));
     specs.push(spec("deep", &["payload.o.p"]));
     specs.push(spec("whole", &["payload.o"]));
     specs.push(spec("placed", &["context.c", "session_id", "event_type"]));
+    let measuring = |name: &str, kind, of: &str| Spec {
+        name: name.into(),
+        kind,
+        of: Some(of.into()),
+        by: vec!["session_id".into()],
+        windows: windows.clone(),
+        ..Spec::default()
+    };
+    specs.push(Spec { factor: Some(100), ..measuring("sum", Kind::Sum, "payload.n") });
+    specs.push(Spec { by: Vec::new(), ..measuring("fine", Kind::Sum, "payload.n") });
+    specs.push(measuring("users", Kind::Distinct, "user_id"));
+    specs.push(Spec {
+        except: vec!["context.c=x".into(), "context.c=".into()],
+        ..measuring("some", Kind::Distinct, "payload.path")
+    });
+    specs.push(Spec { only: vec!["event_type=a".into(), r#"payload."x.y"=1"#.into()], ..spec("only", &[]) });
     specs
 }
 
 fn whole() -> Scope {
     Scope { dedupe_horizon: 7, max_ahead_ms: MAX_AHEAD, kept_past_s: i64::MIN, from_s: i64::MIN, only: None }
+}
+
+fn tally(measure: Measure<'_>) -> Tally {
+    let mut tally = Tally::default();
+    match measure {
+        Measure::Count => {}
+        Measure::Amounts(amounts) => {
+            (tally.sum, tally.range) = (amounts.sum, Some((amounts.min, amounts.max)));
+        }
+        Measure::Members(members) => members.iter().for_each(|(raise, _)| tally.add(Measured::Member(raise))),
+    }
+    tally
 }
 
 /// Both ways of counting, as the same kind of value.
@@ -43,8 +72,13 @@ fn both(records: &[(Option<i64>, Option<Vec<u8>>)]) -> (Recount, HashMap<Bucket,
     }
     let buckets = segment.deltas.buckets().into_iter().map(|bucket| {
         let slot = bucket.slot;
-        let keys = bucket.keys.into_iter().map(|(key, n)| (key.to_owned(), n)).collect();
-        ((slot.counter.into(), slot.window.into(), slot.start), Cells { total: bucket.total, keys })
+        let (tally, mut tallies) = (tally(bucket.measure), HashMap::new());
+        for keyed in bucket.keys.iter().filter(|keyed| keyed.measure != Measure::Count) {
+            tallies.insert(keyed.key.to_owned(), self::tally(keyed.measure));
+        }
+        let keys = bucket.keys.into_iter().map(|keyed| (keyed.key.to_owned(), keyed.count)).collect();
+        let cells = Cells { total: bucket.total, keys, tally, tallies };
+        ((slot.counter.into(), slot.window.into(), slot.start), cells)
     });
     let ledger = segment.ledger;
     let outcomes = Outcomes {

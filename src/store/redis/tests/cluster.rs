@@ -1,6 +1,6 @@
 //! Slots that are being moved, of shards that no other test of the shared cluster has.
 
-use crate::counter::Counters;
+use crate::counter::{Counters, Kind};
 use crate::store::conformance::{NOW_S, TOPIC, flush, layout, part, running, segment, specs};
 use crate::store::testing::{RedisBench, cluster};
 use crate::store::{CounterStore, Flush, Flushed, Keys, PartitionFlush, Read, RedisStore};
@@ -99,7 +99,8 @@ async fn a_partition_is_found_where_its_slot_is_being_moved_to_and_a_flush_of_bo
     moving.end().await;
     assert!(matches!(store.flush(&next).await.unwrap(), Flushed::Applied { .. }));
     assert_eq!(store.flush(&next).await.unwrap(), Flushed::Conflict(vec![(50, Some(6))]));
-    let read = Read { counter: "views".into(), window: "10s".into(), starts: vec![NOW_S], keys: Keys::All };
+    let read =
+        Read { counter: "views".into(), kind: Kind::Count, window: "10s".into(), starts: vec![NOW_S], keys: Keys::All };
     assert_eq!(store.read(&read).await.unwrap()[0].keys, [("/a".to_owned(), 6)]);
 }
 
@@ -107,7 +108,8 @@ async fn a_partition_is_found_where_its_slot_is_being_moved_to_and_a_flush_of_bo
 async fn buckets_are_read_at_once_from_where_a_slot_has_moved_to() {
     let _alone = ALONE.lock().await;
     let (_bench, store) = store().await;
-    let read = Read { counter: "views".into(), window: "10s".into(), starts: vec![NOW_S], keys: Keys::All };
+    let read =
+        Read { counter: "views".into(), kind: Kind::Count, window: "10s".into(), starts: vec![NOW_S], keys: Keys::All };
     assert_eq!(store.read(&read).await.unwrap()[0].total, 0);
     Moving::begin(51).await.end().await;
     // Nobody wrote there, so nothing but the read itself can tell where it is now.
