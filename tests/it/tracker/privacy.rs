@@ -103,7 +103,7 @@ async fn storage_that_is_full_or_holds_anything_does_no_harm() {
     // What was kept as new and cannot be kept as tried is not kept: tomorrow it would be taken for new.
     stage.run("localStorage.clear(), 0").await;
     let came = stage.door.came().len();
-    stage.door.becomes(&[Mood::Answer(429, Some(2)), Mood::Lose, Mood::Pass]);
+    stage.door.becomes(&[Mood::Answer(429, Some(2)), Mood::Answer(503, Some(3)), Mood::Pass]);
     stage.send(&["c"]).await;
     stage.until_came(came + 1).await;
     stage.until_tried(0).await;
