@@ -1,23 +1,27 @@
-//! `demo`: everything in one process on the embedded log and store, with synthetic visitors.
+//! `demo`: everything in one process on the embedded log and store, with synthetic visitors, and a shop for real ones.
 
 use super::signals;
 use crate::app::App;
 use crate::config::Config;
 use crate::counter::{Kind, Spec, default_specs};
+use crate::http::{Limits, Server};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Role;
-use crate::traffic::{Driver, Visitors};
+use crate::traffic::{Driver, Shop, Visitors};
 use crate::{log, store};
 use anyhow::Context;
 use clap::Args;
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Visitors that are on the shop's pages at a time.
 const CROWD: usize = 200;
+/// Where the shop is, if the port is free.
+const SHOP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8082);
 
 /// The arguments of `demo`.
 #[derive(Debug, Args)]
@@ -51,15 +55,19 @@ impl Demo {
         let (Some(ingest), Some(query)) = (addresses.ingest, addresses.query) else {
             anyhow::bail!("the demo has no ingest or no query side, which is a mistake of this program");
         };
+        let limits = Limits { max_connections: 100, ..Limits::default() };
+        let shop = Server::bind(free(SHOP), "shop", limits, app.metrics()).await.context("cannot open the shop")?;
         let shutdown = Shutdown::new();
         signals::watch(shutdown.clone(), timeout)?;
         let visitors = Visitors::new(self.seed, CROWD)?;
         let driver = Driver::new(visitors, self.rate, ingest, shutdown.clone())?;
         let tally = driver.tally();
-        welcome(self.rate, ingest, query, dir);
+        welcome(self.rate, [ingest, query, shop.local_addr()], dir);
+        let shopping = tokio::spawn(shop.run(Arc::new(Shop::new(ingest, query)), shutdown.clone()));
         let visiting = tokio::spawn(driver.run());
         app.run(shutdown).await?;
         visiting.abort();
+        shopping.abort();
         farewell(tally.accepted(), tally.rejected());
         Ok(ExitCode::SUCCESS)
     }
@@ -115,10 +123,11 @@ fn free(address: SocketAddr) -> SocketAddr {
 }
 
 #[expect(clippy::print_stdout, reason = "it is what the command is for")]
-fn welcome(rate: u32, ingest: SocketAddr, query: SocketAddr, dir: &Path) {
+fn welcome(rate: u32, [ingest, query, shop]: [SocketAddr; 3], dir: &Path) {
     println!("streamgauge demo: {rate} events/s of synthetic visitors, kept in {}", dir.display());
     println!();
     println!("  open              http://{query}/");
+    println!("  be a visitor      http://{shop}/, a shop with the tracker on it");
     println!("  send your own     curl -s http://{ingest}/events -H 'content-type: application/json' \\");
     println!(r#"                      -d '{{"type":"page_view","session_id":"me","payload":{{"path":"/hello"}}}}'"#);
     println!("  and see it        curl -s 'http://{query}/api/v1/counters/page_views?from=-1m&key=/hello'");

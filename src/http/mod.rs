@@ -4,6 +4,7 @@
 //! [`Handler`]'s business; this room knows no path and no role.
 
 mod body;
+mod condition;
 mod origin;
 mod patience;
 mod per_address;
@@ -13,6 +14,7 @@ mod secret;
 mod server;
 
 pub use body::Body;
+pub use condition::{has_already, not_modified};
 pub use origin::is_origin;
 pub use per_address::network;
 pub use receive::{Unreceived, discard, receive};

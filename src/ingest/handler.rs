@@ -5,6 +5,7 @@ use super::news;
 use super::reject::Reject;
 use super::sites::SiteError;
 use super::spool::{NotStored, Spool};
+use super::tracker::Tracker;
 use super::{Config, Counts, Site, cors};
 use crate::clock::now_ms;
 use crate::http::{self, Body, Handler, discard, receive};
@@ -38,6 +39,7 @@ pub struct Ingest {
     metrics: Arc<Metrics>,
     usual: Usual,
     in_flight: InFlight,
+    tracker: Tracker,
     pub(super) append_timeout: Duration,
 }
 
@@ -83,7 +85,8 @@ impl Ingest {
         let in_flight = InFlight::new(config.max_in_flight.0, metrics.ingest_in_flight_bytes.clone());
         let intake = Arc::new(Intake::new(config, sites, counts)?);
         let usual = Usual::of(&metrics, &*log);
-        Ok(Ingest { intake, log, spool: None, metrics, usual, in_flight, append_timeout: APPEND_TIMEOUT })
+        let tracker = Tracker::new();
+        Ok(Ingest { intake, log, spool: None, metrics, usual, in_flight, tracker, append_timeout: APPEND_TIMEOUT })
     }
 
     /// The same, but what the log does not take goes to this spool.
@@ -141,6 +144,10 @@ impl Ingest {
         B::Error: Display,
     {
         let (head, mut body) = request.into_parts();
+        if let Some(file) = self.tracker.answer(&head) {
+            discard(&head.headers, body).await;
+            return Ok(file);
+        }
         let result = match (head.uri.path(), &head.method) {
             ("/events", &Method::POST) => self.post(&head, &mut body, trace).await,
             ("/events", &Method::OPTIONS) => Ok(cors::preflight()),

@@ -37,6 +37,7 @@ mod sites;
 mod spool;
 #[cfg(test)]
 mod tests;
+mod tracker;
 
 #[cfg(any(test, fuzzing))]
 pub use any_body::{Became, any_body};

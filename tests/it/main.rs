@@ -38,6 +38,7 @@ mod spool;
 mod support;
 mod tail;
 mod trace;
+mod tracker;
 mod transactions;
 mod verify;
 mod workers;

@@ -4,7 +4,7 @@ use super::Answer;
 use super::csv::csv;
 use crate::http::{self, Body};
 use ahash::RandomState;
-use hyper::header::{ACCEPT, CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, VARY};
+use hyper::header::{ACCEPT, CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, VARY};
 use hyper::{Response, StatusCode};
 
 /// Seeds of a tag: the same in every process, so that a client may ask another one.
@@ -17,7 +17,7 @@ impl Answer<'_> {
         let as_csv = prefers_csv(asked);
         let tag = self.settled.then(|| self.tag(as_csv)).flatten();
         let mut response = match &tag {
-            Some(tag) if has(asked, tag) => not_modified(),
+            Some(tag) if http::has_already(asked, tag) => http::not_modified(),
             _ if as_csv => {
                 let table = csv(self).into_bytes().into_boxed_slice();
                 http::text(StatusCode::OK, "text/csv; charset=utf-8; header=present", table)
@@ -39,20 +39,6 @@ impl Answer<'_> {
         let [a, b] = SEEDS.map(|seeds| seeds.hash_one(tagged));
         HeaderValue::try_from(format!("W/\"{a:016x}{b:016x}\"")).ok()
     }
-}
-
-fn not_modified() -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NOT_MODIFIED;
-    response
-}
-
-/// Whether `If-None-Match` names the tag, or any. Tags are compared weakly: with or without `W/`.
-fn has(asked: &HeaderMap, tag: &HeaderValue) -> bool {
-    let opaque = |tag: &[u8]| tag.strip_prefix(b"W/").unwrap_or(tag).to_vec();
-    let wanted = opaque(tag.as_bytes());
-    let sent = asked.get_all(IF_NONE_MATCH).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
-    sent.map(<[u8]>::trim_ascii).any(|sent| sent == b"*" || opaque(sent) == wanted)
 }
 
 /// Whether `Accept` prefers CSV. Whoever accepts anything gets JSON.

@@ -1,4 +1,4 @@
-//! A real browser with one page, driven over the DevTools protocol.
+//! A real browser, driven over the DevTools protocol: one page at a time, in one of its tabs.
 //!
 //! The protocol goes through two named pipes (`--remote-debugging-pipe`): no port, and no library for it.
 
@@ -26,9 +26,19 @@ pub(crate) struct Browser {
     commands: pipe::Sender,
     answers: BufReader<pipe::Receiver>,
     session: Option<String>,
+    tab: Tab,
     number: u64,
     /// What the page did wrong: exceptions, and what its content security policy forbade.
     complaints: Vec<String>,
+    /// What the page warned of on its console.
+    warnings: Vec<String>,
+}
+
+/// One of the browser's tabs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tab {
+    target: String,
+    session: String,
 }
 
 impl Browser {
@@ -45,16 +55,74 @@ impl Browser {
             eventually(SOON, "the browser opens its pipe", async || pipe::OpenOptions::new().open_sender(&commands))
                 .await;
         let answers = BufReader::new(answers);
-        let mut browser = Browser { process, commands, answers, session: None, number: 0, complaints: Vec::new() };
-        let target = browser.call("Target.createTarget", json!({"url": "about:blank"})).await;
-        let attach = json!({"targetId": target["targetId"], "flatten": true});
-        let session = browser.call("Target.attachToTarget", attach).await;
-        browser.session = Some(session["sessionId"].as_str().expect("a session").to_owned());
-        for domain in ["Page.enable", "Runtime.enable", "Log.enable"] {
-            browser.call(domain, json!({})).await;
-        }
+        let mut browser = Browser {
+            process,
+            commands,
+            answers,
+            session: None,
+            tab: Tab::default(),
+            number: 0,
+            complaints: Vec::new(),
+            warnings: Vec::new(),
+        };
+        browser.open_tab().await;
         browser.size(1280, 900).await;
         browser
+    }
+
+    /// Opens another tab, and goes on in it.
+    pub(crate) async fn open_tab(&mut self) -> Tab {
+        self.session = None;
+        let target = self.call("Target.createTarget", json!({"url": "about:blank"})).await;
+        let target = target["targetId"].as_str().expect("a target").to_owned();
+        let session = self.call("Target.attachToTarget", json!({"targetId": target, "flatten": true})).await;
+        let session = session["sessionId"].as_str().expect("a session").to_owned();
+        let tab = Tab { target, session };
+        self.go_on_in(&tab);
+        for domain in ["Page.enable", "Runtime.enable", "Log.enable", "Network.enable"] {
+            self.call(domain, json!({})).await;
+        }
+        tab
+    }
+
+    /// The tab in which everything happens.
+    pub(crate) fn tab(&self) -> Tab {
+        self.tab.clone()
+    }
+
+    /// Lets everything happen in another tab, from now on.
+    pub(crate) fn go_on_in(&mut self, tab: &Tab) {
+        self.session = Some(tab.session.clone());
+        self.tab = tab.clone();
+    }
+
+    /// The same, and brings it to the front: what is behind it is hidden.
+    pub(crate) async fn show(&mut self, tab: &Tab) {
+        self.go_on_in(tab);
+        self.call("Page.bringToFront", json!({})).await;
+    }
+
+    /// Closes a tab, as a user does.
+    pub(crate) async fn close(&mut self, tab: &Tab) {
+        self.session = None;
+        self.call("Target.closeTarget", json!({"targetId": tab.target})).await;
+        self.session = Some(self.tab.session.clone());
+    }
+
+    /// Runs a script in each page of this tab from now on, before those of the page.
+    pub(crate) async fn before_pages(&mut self, script: &str) {
+        self.call("Page.addScriptToEvaluateOnNewDocument", json!({"source": script})).await;
+    }
+
+    /// Takes the network away from this tab, or gives it back.
+    pub(crate) async fn offline(&mut self, offline: bool) {
+        let conditions = json!({"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
+        self.call("Network.emulateNetworkConditions", conditions).await;
+    }
+
+    /// What the pages warned of on their consoles.
+    pub(crate) fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Goes to a page.
@@ -201,6 +269,13 @@ impl Browser {
     fn note(&mut self, event: &Value) {
         let entry = &event["params"]["entry"];
         let security = entry["source"] == "security" || entry["text"].to_string().contains("Content Security");
+        if event["method"] == "Runtime.consoleAPICalled" && event["params"]["type"] == "warning" {
+            let arguments = event["params"]["args"].as_array().into_iter().flatten();
+            let text = |said: &Value| {
+                said["value"].as_str().unwrap_or_default().to_owned() + said["description"].as_str().unwrap_or_default()
+            };
+            self.warnings.push(arguments.map(text).collect::<Vec<_>>().join(" "));
+        }
         if event["method"] == "Runtime.exceptionThrown" || event["method"] == "Log.entryAdded" && security {
             self.complaints.push(event["params"].to_string());
         }
