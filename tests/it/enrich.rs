@@ -174,7 +174,7 @@ async fn kept_salt(redis: &Redis, prefix: &str) -> Vec<u8> {
     assert!((1..=2).contains(&keys.len()), "{keys:?}");
     let left: i64 = redis::cmd("TTL").arg(&keys[0]).query_async(&mut connection).await.unwrap();
     assert!((86_400 - 60..=49 * 3_600).contains(&left), "{left} s");
-    let salt: Vec<u8> = redis::cmd("GET").arg(&keys[0]).query_async(&mut connection).await.unwrap();
+    let salt: Vec<u8> = redis::cmd("HGET").arg(&keys[0]).arg("salt").query_async(&mut connection).await.unwrap();
     assert_eq!(salt.len(), 16);
     salt
 }

@@ -1,10 +1,12 @@
-//! Salts in Redis: a key for each day. The first who sets it decides, and it expires by itself.
+//! Salts in Redis: a hash for each day, as all else that stays there is one. The first who sets it decides, and it expires by itself.
 
 use super::link::Link;
 use super::names::Names;
 use crate::store::{Day, RedisConfig, Salt, SaltStore, StoreError};
 use ::redis::pipe;
 use async_trait::async_trait;
+
+const FIELD: &str = "salt";
 
 /// Salts in Redis, beside whatever else is in it.
 pub struct RedisSalts {
@@ -28,10 +30,11 @@ impl SaltStore for RedisSalts {
     async fn agree(&self, day: Day, offered: &Salt) -> Result<Salt, StoreError> {
         let name = self.names.salt(day);
         let mut agree = pipe();
-        // With its end in the same command: a salt without one would stay for good.
-        let set = agree.cmd("SET").arg(&name).arg(&offered.expose()[..]);
-        set.arg("NX").arg("EXAT").arg(day.forgotten_s()).ignore();
-        agree.cmd("GET").arg(&name);
+        // With its end in the same step: a salt without one would stay for good.
+        agree.atomic();
+        agree.cmd("HSETNX").arg(&name).arg(FIELD).arg(&offered.expose()[..]).ignore();
+        agree.cmd("EXPIREAT").arg(&name).arg(day.forgotten_s()).ignore();
+        agree.cmd("HGET").arg(&name).arg(FIELD);
         let (kept,): (Option<Vec<u8>>,) = self.link.pipeline(&agree).await?;
         let place = || self.link.place().to_owned();
         let Some(kept) = kept else {

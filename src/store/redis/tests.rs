@@ -286,3 +286,13 @@ async fn eventually(store: &RedisStore) {
     }
     panic!("still not ready: {last:?}");
 }
+
+/// TLS has to be told by what to encrypt, at build time: without that, the first connection panics.
+#[tokio::test]
+async fn who_does_not_speak_tls_where_it_is_wanted_is_away() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("rediss://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    let error = store_at(url).ready().await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+}

@@ -31,7 +31,7 @@ async fn what_cannot_be_kept_or_is_none_is_said_without_showing_it() {
     let error = salts.agree(long_ago, &offered).await.unwrap_err().to_string();
     assert!(error.contains("1970-01-01") && error.contains("clock"), "{error}");
     let today = Day::of(now_ms());
-    let _: () = own.does(cmd("SET").arg(format!("sg:{{0}}:salt:{today}")).arg("hunter2")).await;
+    let _: () = own.does(cmd("HSET").arg(format!("sg:{{0}}:salt:{today}")).arg("salt").arg("hunter2")).await;
     let error = salts.agree(today, &offered).await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }) && !error.to_string().contains("hunter2"), "{error}");
 }
