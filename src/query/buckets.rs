@@ -5,7 +5,7 @@ use super::params::Params;
 use super::partitions::{Coverage, Partitions};
 use super::starts::{AHEAD_MS, Starts};
 use super::time::{Range, seconds};
-use super::value::{self, Value};
+use super::value::{self, Value, Whole};
 use crate::counter::{Counter, Counters, Kind};
 use crate::store::{CounterStore, Keys, Read, StoreError, StoredBucket};
 use crate::window::Window;
@@ -40,7 +40,7 @@ pub(super) struct Answer<'a> {
     complete_until: Option<f64>,
     /// What all buckets amount to together.
     #[serde(flatten)]
-    value: Option<Value>,
+    value: Option<Whole>,
     buckets: Vec<Bucket>,
     /// Whether only a late event can still change it: all is final, and no retention cuts the range.
     #[serde(skip)]
@@ -58,7 +58,7 @@ pub(super) struct Bucket {
     pub(super) total: u64,
     other: u64,
     #[serde(flatten)]
-    pub(super) value: Option<Value>,
+    pub(super) value: Option<Whole>,
     keys: Vec<Key>,
 }
 
@@ -112,7 +112,7 @@ impl<'a> Question<'a> {
             window: self.window.label(),
             data_as_of: partitions.data_as_of_ms().map(seconds),
             complete_until: partitions.complete_until_ms().map(seconds),
-            value,
+            value: value.map(Whole),
             settled: !buckets.is_empty() && buckets.iter().all(|b| b.is_final) && self.starts().is_whole(),
             buckets,
         })
@@ -135,7 +135,7 @@ impl<'a> Question<'a> {
                 partial: coverage.is_partial(*start, end),
                 total: stored.total,
                 other: stored.other,
-                value: Value::of(self.counter, stored.value, stored.total),
+                value: Value::of(self.counter, stored.value, stored.total).map(Whole),
                 keys: self.ranked(stored),
             }
         });
@@ -159,8 +159,10 @@ impl<'a> Question<'a> {
             return Ok(Some(Value::Distinct(distinct)));
         }
         let none = Value::of(self.counter, None, 0);
+        let of_all = |bucket: &Bucket| bucket.value.map(|Whole(value)| value);
         let of_key = |bucket: &Bucket| bucket.keys.first().and_then(|key| key.value);
-        let values = buckets.iter().filter_map(|bucket| if self.key.is_some() { of_key(bucket) } else { bucket.value });
+        let values =
+            buckets.iter().filter_map(|bucket| if self.key.is_some() { of_key(bucket) } else { of_all(bucket) });
         Ok(none.map(|none| values.fold(none, Value::add)))
     }
 

@@ -86,21 +86,42 @@ impl Value {
     }
 }
 
-impl Serialize for Value {
-    /// As fields of what it is the value of.
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_map(None)?;
+impl Value {
+    fn write<M: SerializeMap>(&self, fields: &mut M) -> Result<(), M::Error> {
         match *self {
-            Value::Distinct(n) => fields.serialize_entry("value", &n)?,
+            Value::Distinct(n) => fields.serialize_entry("value", &n),
             Value::Sum { amounts, events, places } => {
                 let number = |scaled: i128| Number(Decimal { scaled, places });
                 fields.serialize_entry("value", &number(self.rank()))?;
                 fields.serialize_entry("min", &amounts.map(|amounts| number(amounts.min.into())))?;
                 fields.serialize_entry("max", &amounts.map(|amounts| number(amounts.max.into())))?;
                 let mean = amounts.filter(|_| events > 0).map(|_| self.as_f64() / events as f64);
-                fields.serialize_entry("mean", &mean)?;
+                fields.serialize_entry("mean", &mean)
             }
         }
+    }
+}
+
+impl Serialize for Value {
+    /// As fields of what it is the value of.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_map(None)?;
+        self.write(&mut fields)?;
+        fields.end()
+    }
+}
+
+/// The value of a bucket or a range: with `count`, of how many events a sum is. A key has that anyway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Whole(pub(super) Value);
+
+impl Serialize for Whole {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_map(None)?;
+        if let Value::Sum { events, .. } = &self.0 {
+            fields.serialize_entry("count", events)?;
+        }
+        self.0.write(&mut fields)?;
         fields.end()
     }
 }

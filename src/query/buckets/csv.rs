@@ -1,6 +1,6 @@
 //! The answer as a table: RFC 4180, a header line first.
 
-use super::Answer;
+use super::{Answer, Whole};
 use std::fmt::Write;
 
 /// The columns, in their order.
@@ -23,7 +23,7 @@ pub(super) fn csv(answer: &Answer<'_>) -> String {
         let (start, end, is_final, partial) = (bucket.start, bucket.end, bucket.is_final, bucket.partial);
         let (total, other) = (bucket.total, bucket.other);
         let begin = format!("{},{start},{end},{is_final},{partial},{total},{other},", answer.window);
-        let value = bucket.value.map(|value| format!(",{}", value.text())).unwrap_or_default();
+        let value = bucket.value.map(|Whole(value)| format!(",{}", value.text())).unwrap_or_default();
         if bucket.keys.is_empty() {
             let no_key = if bucket.value.is_some() { "," } else { "" };
             // Writing to a text cannot fail.
@@ -52,12 +52,12 @@ mod tests {
     use super::*;
     use crate::counter::Amounts;
 
-    fn bucket(value: Option<Value>) -> Bucket {
+    fn bucket(value: Option<Whole>) -> Bucket {
         let (is_final, partial, total, other, keys) = (true, false, 9, 1, vec![]);
         Bucket { start: 10, end: 20, is_final, partial, total, other, value, keys }
     }
 
-    fn answer(value: Option<Value>, buckets: Vec<Bucket>) -> Answer<'static> {
+    fn answer(value: Option<Whole>, buckets: Vec<Bucket>) -> Answer<'static> {
         let (data_as_of, complete_until, settled) = (None, None, true);
         Answer { counter: "c", window: "10s", data_as_of, complete_until, value, buckets, settled }
     }
@@ -68,8 +68,11 @@ mod tests {
             let amounts = Some(Amounts { sum, ..Amounts::of(0) });
             Some(Value::Sum { amounts, events: 9, places: 2 })
         };
-        let keyed = Bucket { keys: vec![Key { key: "a".into(), count: 2, value: value(-5) }], ..bucket(value(1_999)) };
-        let lines = csv(&answer(value(0), vec![keyed, bucket(value(100))]));
+        let keyed = Bucket {
+            keys: vec![Key { key: "a".into(), count: 2, value: value(-5) }],
+            ..bucket(value(1_999).map(Whole))
+        };
+        let lines = csv(&answer(value(0).map(Whole), vec![keyed, bucket(value(100).map(Whole))]));
         let begin = "10s,10,20,true,false,9,1,";
         assert_eq!(lines, format!("{HEADER}{VALUES}\r\n{begin}\"a\",2,19.99,-0.05\r\n{begin},,1,\r\n"));
     }

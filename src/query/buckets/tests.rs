@@ -1,6 +1,7 @@
 use super::*;
-use crate::counter::{Spec, WindowSpec, default_specs};
+use crate::counter::{Amounts, Spec, WindowSpec, default_specs};
 use crate::query::fake::{Fake, row};
+use crate::store::StoredValue;
 use serde_json::{Value, json};
 
 /// A Thursday in October 2025, 5 s into a 10 s window.
@@ -161,4 +162,51 @@ async fn a_wrong_question_names_what_would_be_right() {
     }
     assert!(refused("plain", "key=a").await.contains("no keys"));
     assert!(refused("clicks", "from=now&to=-1m").await.contains("ends before it begins"));
+}
+
+#[tokio::test]
+async fn a_sum_and_a_distinct_count_say_what_they_amount_to() {
+    let spec = |name: &str, kind, of: &str| Spec {
+        name: name.into(),
+        kind,
+        of: Some(of.into()),
+        by: vec!["payload.shop".into()],
+        windows: vec![WindowSpec { size: "10s".into(), keep: "1h".into() }],
+        ..Spec::default()
+    };
+    let sum = Spec { factor: Some(100), ..spec("revenue", Kind::Sum, "payload.amount") };
+    let counters = Counters::new(vec![sum, spec("buyers", Kind::Distinct, "user_id")]).unwrap();
+    let fake = Fake::default();
+    let amounts = |sum, min, max| StoredValue::Amounts(Amounts { sum, min, max });
+    // Beyond what a float tells, and more than one key with another order by value than by count.
+    let huge = amounts(90_071_992_547_409_935, -50, 90_071_992_547_409_985);
+    for (name, all, [a, b]) in [
+        ("revenue", huge, [amounts(-50, -50, 0), amounts(7, 7, 7)]),
+        ("buyers", StoredValue::Distinct(5), [StoredValue::Distinct(2), StoredValue::Distinct(4)]),
+    ] {
+        let (keys, values) = (vec![("a".into(), 3), ("b".into(), 1)], [("a".into(), a), ("b".into(), b)].into());
+        let bucket = StoredBucket { total: 4, other: 0, keys, value: Some(all), values };
+        fake.buckets.lock().unwrap().insert((name.to_owned(), "10s".to_owned(), START - 10), bucket);
+    }
+    let ask = async |name: &str, query: &str| {
+        let params = Params::parse(Some(query), PARAMETERS).unwrap();
+        let question = Question::parse(&counters, name, &params, NOW_MS).unwrap();
+        serde_json::to_string(&question.answer(&fake, "t").await.unwrap()).unwrap()
+    };
+    let (from, begin) = (format!("from={}", START - 10), r#""partial":true,"total":4,"other":0,"#);
+    let revenue = ask("revenue", &from).await;
+    let value = r#""count":4,"value":900719925474099.35,"min":-0.5,"max":900719925474099.85,"mean":225179981368524.84"#;
+    let keys = r#"[{"key":"b","count":1,"value":0.07,"min":0.07,"max":0.07,"mean":0.07},{"key":"a","count":3,"value":-0.5,"min":-0.5,"max":0,"#;
+    assert!(revenue.contains(&format!("{begin}{value},\"keys\":{keys}")), "{revenue}");
+    assert!(revenue.contains(&format!("\"complete_until\":null,{value},\"buckets\"")), "{revenue}");
+    let empty = r#""total":0,"other":0,"count":0,"value":0,"min":null,"max":null,"mean":null,"keys":[]"#;
+    assert!(revenue.contains(empty), "{revenue}");
+    assert!(ask("revenue", &format!("{from}&key=a")).await.contains(r#"null,"count":3,"value":-0.5,"#));
+    let buyers = ask("buyers", &from).await;
+    let keys = r#"[{"key":"b","count":1,"value":4},{"key":"a","count":3,"value":2}]"#;
+    assert!(buyers.contains(&format!("{begin}\"value\":5,\"keys\":{keys}")), "{buyers}");
+    assert!(buyers.contains("\"complete_until\":null,\"value\":4,\"buckets\""), "united, not added up: {buyers}");
+    let params = Params::parse(Some("from=-1h"), PARAMETERS).unwrap();
+    let question = Question::parse(&counters, "buyers", &params, NOW_MS).unwrap();
+    assert_eq!(question.least().unwrap(), 361 * 16);
 }

@@ -1,6 +1,6 @@
 use crate::counter::{Counter, Kind};
 use crate::query::buckets::{Bucket, Key, highest};
-use crate::query::value::Value;
+use crate::query::value::{Value, Whole};
 use crate::store::{CounterStore, Keys, Read, StoreError};
 use crate::window::Window;
 use serde::Serialize;
@@ -19,7 +19,7 @@ pub(super) struct TopKeys {
     total: u64,
     other: u64,
     #[serde(flatten)]
-    value: Option<Value>,
+    value: Option<Whole>,
     /// How many keys the window has.
     distinct: usize,
     /// Whether the window before was counted from its begin, so that the two can be compared.
@@ -60,7 +60,7 @@ pub(super) async fn read(
     let previous = read.pop().map(|bucket| Key::all(counter, bucket)).unwrap_or_default();
     let mut previous: HashMap<String, Key> = previous.into_iter().map(|key| (key.key.clone(), key)).collect();
     let (total, other, distinct) = (now.total, now.other, now.keys.len());
-    let value = Value::of(counter, now.value, total);
+    let value = Value::of(counter, now.value, total).map(Whole);
     let top = highest(Key::all(counter, now), TOP).into_iter().map(|now| {
         let before = previous.remove(&now.key);
         let previous_value = now.value.map(|_| before.as_ref().and_then(|key| key.value).map_or(0.0, |v| v.as_f64()));
