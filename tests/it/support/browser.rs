@@ -120,6 +120,16 @@ impl Browser {
         self.call("Network.emulateNetworkConditions", conditions).await;
     }
 
+    /// Waits until a page has warned of this.
+    pub(crate) async fn until_warned(&mut self, of: &str) {
+        eventually(SOON, of, async || {
+            // What the browser says meanwhile comes with the answer.
+            self.call("Runtime.evaluate", json!({"expression": "0"})).await;
+            if self.warnings.iter().any(|said| said.contains(of)) { Ok(()) } else { Err(self.warnings.join("\n")) }
+        })
+        .await;
+    }
+
     /// What the pages warned of on their consoles.
     pub(crate) fn warnings(&self) -> &[String] {
         &self.warnings
@@ -176,8 +186,9 @@ impl Browser {
         text.as_str().unwrap_or_else(|| panic!("no text at {selector}: {text}")).to_owned()
     }
 
-    /// Presses what is at a selector.
+    /// Presses what is at a selector, once it is there: a page that was opened may still be read.
     pub(crate) async fn click(&mut self, selector: &str) {
+        self.until(&format!("document.querySelector({selector:?}) !== null")).await;
         let clicked = self.try_eval(&format!("document.querySelector({selector:?}).click()")).await;
         // A click may lead to another page, and nobody is left to answer.
         if let Err(error) = clicked
