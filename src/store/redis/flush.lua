@@ -162,6 +162,7 @@ local function unite(key, members, expires)
   unions[#unions + 1] = {key, members}
   expiries[#expiries + 1] = {key, expires}
 end
+
 for _ = 1, buckets do
   local sum_key, total, expires = KEYS[key_at + 1], ARGV[at + 1], ARGV[at + 2]
   local max_keys, count, kind = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), ARGV[at + 5]
